@@ -1,0 +1,280 @@
+//! Field lines, shared by requests and answers, and the search for a head's end.
+
+use crate::{Fault, Framing, Limits};
+
+/// A part of the bytes that a head was read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        // Heads are bounded far below 4 GiB; a larger offset would only give an empty span.
+        Self { start: u32::try_from(start).unwrap_or(0), end: u32::try_from(end).unwrap_or(0) }
+    }
+
+    /// The part itself. `bytes` are those that the head was read from.
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, in the case that was sent.
+    pub name: Span,
+    /// Its value, without the white space around it.
+    pub value: Span,
+}
+
+/// Where a head ends, looking only at bytes from `from` on: for heads that arrive in pieces.
+///
+/// Returns the length of the head with its blank line; `None` while it is not complete. Fails on a bare LF, which would
+/// otherwise hide the end of a head from this reader but not from others.
+pub fn find_head_end(bytes: &[u8], from: usize) -> Result<Option<usize>, Fault> {
+    // Two bytes back, so that a CRLF split between two reads is seen; three, so that the line before it is.
+    let start = from.saturating_sub(3);
+    for at in memchr::memchr_iter(b'\n', bytes.get(start..).unwrap_or_default()).map(|i| start + i) {
+        match bytes.get(..at) {
+            Some([.., b'\r', b'\n', b'\r']) => return Ok(Some(at + 1)),
+            Some([.., b'\r']) => {}
+            _ => return Err(Fault::Malformed("a line must end with CRLF, not with a bare LF")),
+        }
+    }
+    Ok(None)
+}
+
+/// What the fields say about the message itself.
+#[derive(Debug, Default)]
+pub(crate) struct Meaning {
+    pub(crate) content_length: Option<u64>,
+    pub(crate) lengths_differ: bool,
+    pub(crate) lengths: u8,
+    pub(crate) codings: u8,
+    pub(crate) chunked: bool,
+    pub(crate) hosts: u8,
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) names_fields: bool,
+    pub(crate) expect_continue: bool,
+    pub(crate) expect_other: bool,
+}
+
+impl Meaning {
+    /// Takes a field into account if it is one of those that frame or steer the message.
+    fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        // By length first: nearly every field is dismissed by one comparison.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts = self.hosts.saturating_add(1),
+            6 if name.eq_ignore_ascii_case(b"expect") => match value.eq_ignore_ascii_case(b"100-continue") {
+                true => self.expect_continue = true,
+                false => self.expect_other = true,
+            },
+            10 if name.eq_ignore_ascii_case(b"connection") => self.take_connection(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.take_length(value)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.codings = self.codings.saturating_add(1);
+                self.chunked = value.eq_ignore_ascii_case(b"chunked");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+        if !digits {
+            return Err(Fault::Malformed("content-length must be one decimal number"));
+        }
+        let length = value.iter().fold(0u64, |n, &digit| n * 10 + u64::from(digit - b'0'));
+        self.lengths_differ |= self.content_length.is_some_and(|before| before != length);
+        self.content_length = Some(length);
+        self.lengths = self.lengths.saturating_add(1);
+        Ok(())
+    }
+
+    fn take_connection(&mut self, value: &[u8]) {
+        for token in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if !token.is_empty() {
+                self.names_fields = true;
+            }
+        }
+    }
+
+    /// The framing of a request: whatever leaves room for two readings is refused (RFC 9112, section 6.3).
+    pub(crate) fn request_framing(&self, is_http10: bool) -> Result<Framing, Fault> {
+        if self.codings > 0 {
+            if self.lengths > 0 {
+                return Err(Fault::Malformed("content-length and transfer-encoding must not stand together"));
+            }
+            if self.codings > 1 || is_http10 {
+                return Err(Fault::Malformed("transfer-encoding must stand once, in HTTP/1.1"));
+            }
+            return if self.chunked { Ok(Framing::Chunked) } else { Err(Fault::TransferCoding) };
+        }
+        if self.lengths > 1 {
+            return Err(Fault::Malformed("content-length must stand once"));
+        }
+        Ok(match self.content_length {
+            Some(0) | None => Framing::None,
+            Some(length) => Framing::Length(length),
+        })
+    }
+}
+
+/// Reads field lines from `at` up to the blank line. `Ok(None)`: the bytes end before it. Gives the offset behind it.
+pub(crate) fn read_fields(
+    bytes: &[u8],
+    mut at: usize,
+    limits: &Limits,
+    fields: &mut Vec<Field>,
+    meaning: &mut Meaning,
+) -> Result<Option<usize>, Fault> {
+    loop {
+        match bytes.get(at..) {
+            Some([b'\r', b'\n', ..]) => return Ok(Some(at + 2)),
+            None | Some([] | [b'\r']) => return Ok(None),
+            Some([b'\r', ..]) => return Err(Fault::Malformed("a bare CR stands in the head")),
+            Some([b'\n', ..]) => return Err(Fault::Malformed("a line must end with CRLF, not with a bare LF")),
+            Some([b' ' | b'\t', ..]) => return Err(Fault::Malformed("folded field lines are not accepted")),
+            Some(_) => {}
+        }
+        if fields.len() >= limits.fields {
+            return Err(Fault::HeadTooLarge);
+        }
+        let Some((field, next)) = read_field(bytes, at)? else { return Ok(None) };
+        let name = field.name.of(bytes);
+        meaning.take(name, field.value.of(bytes))?;
+        if name.contains(&b'_') && is_twin(name) {
+            return Err(Fault::Malformed("a field name with _ stands for one with -"));
+        }
+        fields.push(field);
+        at = next;
+    }
+}
+
+fn read_field(bytes: &[u8], at: usize) -> Result<Option<(Field, usize)>, Fault> {
+    let Some(name_len) = bytes.get(at..).unwrap_or_default().iter().position(|&b| !is_token(b)) else { return Ok(None) };
+    let colon = at + name_len;
+    if bytes.get(colon) != Some(&b':') || name_len == 0 {
+        return Err(Fault::Malformed("a field line must be a name, a colon and a value"));
+    }
+    let Some(end) = value_end(bytes, colon + 1) else { return Ok(None) };
+    match bytes.get(end..) {
+        Some([b'\r', b'\n', ..]) => {}
+        Some([b'\r']) => return Ok(None),
+        Some([b'\n', ..]) => return Err(Fault::Malformed("a line must end with CRLF, not with a bare LF")),
+        Some([b'\r', ..]) => return Err(Fault::Malformed("a bare CR stands in the head")),
+        _ => return Err(Fault::Malformed("a control byte stands in a field value")),
+    }
+    let raw = bytes.get(colon + 1..end).unwrap_or_default();
+    let front = raw.iter().take_while(|&&b| is_blank(b)).count();
+    let back = raw.iter().rev().take_while(|&&b| is_blank(b)).count().min(raw.len() - front);
+    let value = Span::new(colon + 1 + front, end - back);
+    Ok(Some((Field { name: Span::new(at, colon), value }, end + 2)))
+}
+
+/// Where a field value stops being visible text, blanks and obs-text: normally at its CR. `None`: not within `bytes`.
+fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES * 128;
+    // Eight bytes at once. A byte below 0x20 or equal to 0x7f stops the loop; the tail and tabs are looked at singly.
+    while let Some(word) = bytes.get(at..at + 8).and_then(|w| w.try_into().ok()).map(u64::from_le_bytes) {
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+        let delete = word ^ (ONES * 0x7f);
+        let is_delete = delete.wrapping_sub(ONES) & !delete;
+        if (below_space | is_delete) & HIGHS != 0 {
+            let stop = bytes.get(at..at + 8)?.iter().position(|&b| is_control(b));
+            match stop {
+                Some(offset) => return Some(at + offset),
+                None => at += 8,
+            }
+        } else {
+            at += 8;
+        }
+    }
+    bytes.get(at..)?.iter().position(|&b| is_control(b)).map(|offset| at + offset)
+}
+
+/// Whether a name becomes one that frames, routes or authenticates when `_` is taken for `-`, as CGI-like servers do.
+fn is_twin(name: &[u8]) -> bool {
+    const GUARDED: [&[u8]; 10] = [
+        b"content-length",
+        b"transfer-encoding",
+        b"content-type",
+        b"x-api-key",
+        b"api-key",
+        b"x-goog-api-key",
+        b"x-forwarded-for",
+        b"berry-backend",
+        b"x-request-id",
+        b"proxy-authorization",
+    ];
+    let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b) || (a == b'_' && b == b'-');
+    GUARDED.iter().any(|g| g.len() == name.len() && name.iter().zip(*g).all(|(&a, &b)| same(a, b)))
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// RFC 9110, section 5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut i = 0;
+        while i < 256 {
+            let b = i as u8;
+            table[i] = b.is_ascii_alphanumeric()
+                || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+            i += 1;
+        }
+        table
+    };
+    TOKEN[byte as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_split() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let end = head.len() - 4;
+        for split in 0..end {
+            assert_eq!(find_head_end(&head[..split], 0), Ok(None));
+            assert_eq!(find_head_end(head, split), Ok(Some(end)), "from {split}");
+        }
+    }
+
+    #[test]
+    fn a_bare_lf_is_refused_while_the_end_is_looked_for() {
+        assert!(find_head_end(b"GET / HTTP/1.1\nHost: a\n\n", 0).is_err());
+    }
+
+    #[test]
+    fn a_value_ends_at_the_first_control_byte_wherever_it_stands() {
+        for len in 0..40 {
+            for control in [b'\r', b'\n', 0, 0x1f, 0x7f] {
+                let mut value = vec![b'a'; len];
+                value.push(control);
+                value.extend_from_slice(b"\ttail");
+                assert_eq!(value_end(&value, 0), Some(len));
+            }
+            assert_eq!(value_end(&vec![b'\t'; len], 0), None);
+            assert_eq!(value_end(&vec![0xff; len], 0), None);
+        }
+    }
+}
