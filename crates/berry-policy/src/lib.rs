@@ -1,1 +1,23 @@
-//! (being built)
+//! Decisions: which backend a request goes to, what a backend's outcomes say about its health, and whether another try is
+//! allowed. Pure: time ([`Moment`](berry_vocab::Moment)) and dice ([`Dice`](berry_vocab::Dice)) are arguments.
+//!
+//! It knows numbers about backends. It must not know what a backend is: no HTTP, no protocol, no configuration file, no lock.
+//! Who holds these values (and under which lock) is the caller's affair.
+
+mod balance;
+mod confidence;
+mod cooldown;
+mod ewma;
+mod health;
+mod outcome;
+mod retry;
+mod smart_ai;
+
+pub use balance::{Candidate, Strategy, StrategyRow, Turn};
+pub use confidence::Confidence;
+pub use cooldown::Cooldown;
+pub use ewma::ewma;
+pub use health::{Health, HealthRules, State, may_open_soft, panic_pick};
+pub use outcome::{FailureKind, OutcomeClass};
+pub use retry::{Visits, backoff};
+pub use smart_ai::SmartAi;

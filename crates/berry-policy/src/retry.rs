@@ -1,0 +1,151 @@
+//! How often one request may go where. First visits to other backends are free (the deadline bounds them); only *repeated*
+//! visits are counted, once over the whole request and once per backend.
+//!
+//! The retry budget over many requests, and the deadline, are not decided here.
+
+use std::time::Duration;
+
+use berry_vocab::Dice;
+use smallvec::SmallVec;
+
+/// The first wait is below this; each later one below twice as much.
+const BASE: Duration = Duration::from_millis(100);
+
+/// No wait is longer.
+const CAP: Duration = Duration::from_secs(5);
+
+/// The backends that one request has visited, by their place in the model's list.
+#[derive(Clone, Debug)]
+pub struct Visits {
+    max_retries: u32,
+    /// Visits per backend; a backend beyond the end has none. Most models have few backends, so this lives on the stack.
+    counts: SmallVec<[u32; 8]>,
+}
+
+impl Visits {
+    /// No visits yet; `max_retries` repeated ones over the request.
+    pub fn new(max_retries: u32) -> Self {
+        Self {
+            max_retries,
+            counts: SmallVec::new(),
+        }
+    }
+
+    /// For a request whose backend is forced: it has nowhere else to go, so that its backend's own limit is the only one.
+    pub fn forced() -> Self {
+        Self::new(u32::MAX)
+    }
+
+    /// Whether going to backend `i` now would be the first time, and so free.
+    pub fn first_visit(&self, i: usize) -> bool {
+        self.count(i) == 0
+    }
+
+    /// Whether backend `i` has been visited.
+    pub fn visited(&self, i: usize) -> bool {
+        !self.first_visit(i)
+    }
+
+    /// Whether backend `i`, which has been visited, may be visited again. `internal_limit` is the provider's own
+    /// `max_retries`, or else `max_internal_retries`.
+    pub fn may_repeat(&self, i: usize, internal_limit: u32) -> bool {
+        self.visited(i) && self.repeats() < self.max_retries && self.count(i) - 1 < internal_limit
+    }
+
+    /// Counts a visit to backend `i`.
+    pub fn record(&mut self, i: usize) {
+        if self.counts.len() <= i {
+            self.counts.resize(i + 1, 0);
+        }
+        if let Some(count) = self.counts.get_mut(i) {
+            *count += 1;
+        }
+    }
+
+    /// All visits so far.
+    pub fn attempts(&self) -> u32 {
+        self.counts.iter().sum()
+    }
+
+    /// Visits so far that were not the first to their backend.
+    pub fn repeats(&self) -> u32 {
+        self.counts.iter().map(|count| count.saturating_sub(1)).sum()
+    }
+
+    fn count(&self, i: usize) -> u32 {
+        self.counts.get(i).copied().unwrap_or(0)
+    }
+}
+
+/// How long to wait before the same backend is visited again; `attempt` is 0 for the first repeated visit. Exponential with
+/// full jitter: anything from nothing to the ceiling, so that requests that failed together do not return together.
+pub fn backoff(attempt: u32, dice: &mut dyn Dice) -> Duration {
+    let ceiling = BASE.saturating_mul(2u32.saturating_pow(attempt)).min(CAP);
+    ceiling.mul_f64(dice.unit())
+}
+
+#[cfg(test)]
+mod tests {
+    use berry_vocab::SeededDice;
+
+    use super::*;
+
+    fn visits(max_retries: u32, path: &[usize]) -> Visits {
+        let mut visits = Visits::new(max_retries);
+        path.iter().for_each(|i| visits.record(*i));
+        visits
+    }
+
+    #[test]
+    fn first_visits_are_free() {
+        let twelve = visits(0, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!((twelve.attempts(), twelve.repeats()), (12, 0));
+        assert!(twelve.first_visit(12) && twelve.visited(11));
+    }
+
+    #[test]
+    fn max_retries_bounds_repeated_visits_over_the_request() {
+        assert!(visits(3, &[0, 1, 0, 1]).may_repeat(0, 10));
+        assert!(!visits(3, &[0, 1, 0, 1, 0]).may_repeat(1, 10));
+        assert!(!visits(0, &[0]).may_repeat(0, 10));
+    }
+
+    #[test]
+    fn the_internal_limit_bounds_repeated_visits_to_one_backend() {
+        assert!(visits(10, &[0, 0]).may_repeat(0, 2));
+        assert!(!visits(10, &[0, 0, 0]).may_repeat(0, 2));
+        assert!(visits(10, &[0, 0, 0, 1]).may_repeat(1, 2));
+        assert!(
+            visits(10, &[0, 0, 0]).may_repeat(0, 5),
+            "a provider's own max_retries replaces it"
+        );
+    }
+
+    #[test]
+    fn what_was_never_visited_cannot_be_repeated() {
+        assert!(!visits(3, &[1]).may_repeat(0, 2));
+    }
+
+    #[test]
+    fn a_forced_backend_is_repeated_up_to_its_own_limit() {
+        let mut forced = Visits::forced();
+        forced.record(0);
+        while forced.may_repeat(0, 2) {
+            forced.record(0);
+        }
+        assert_eq!(forced.attempts(), 3);
+    }
+
+    #[test]
+    fn waits_spread_from_nothing_to_a_ceiling_that_doubles_up_to_the_cap() {
+        let mut dice = SeededDice::new(5);
+        for (attempt, ceiling) in [(0, 100), (1, 200), (3, 800), (6, 5000), (u32::MAX, 5000)] {
+            let waits: Vec<u128> = (0..1000).map(|_| backoff(attempt, &mut dice).as_millis()).collect();
+            assert!(waits.iter().all(|w| *w <= ceiling), "{attempt}");
+            assert!(
+                waits.iter().any(|w| *w < ceiling / 10) && waits.iter().any(|w| *w > ceiling * 9 / 10),
+                "{attempt}"
+            );
+        }
+    }
+}
