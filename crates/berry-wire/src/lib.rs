@@ -1,1 +1,33 @@
-//! (being built)
+//! Bytes to what is asked, and failures and lists back to bytes, in the dialects of the protocols that Berry speaks.
+//!
+//! It knows paths, body fields, error shapes, header names and vendors' addresses. It knows no runtime, no HTTP library, no
+//! configuration and no policy: it never opens a connection, reads a clock, rolls dice or logs. The same protocol in and out
+//! never meets a tree of JSON here: a body is scanned once, and edited by cutting the original bytes.
+
+mod asked;
+mod base_url;
+mod error;
+mod headers;
+mod media;
+mod models;
+mod multipart;
+mod percent;
+mod pieces;
+mod protocol;
+mod route;
+mod scan;
+mod upstream;
+mod vendor;
+
+pub use asked::{Asked, MAX_MODEL_BYTES, read};
+pub use base_url::{BaseUrl, BaseUrlError};
+pub use error::{Rendered, render, render_event, render_event_after, status};
+pub use headers::{CREDENTIAL_HEADERS, credential, crosses_to_backend, crosses_to_client, default_headers};
+pub use models::{ModelCard, get_model, list_models};
+pub use multipart::{Field, Form, FormError, boundary, scan_form};
+pub use percent::decode as percent_decode;
+pub use pieces::Pieces;
+pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
+pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
+pub use upstream::{key_parameters, models_path, upstream_path};
+pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};

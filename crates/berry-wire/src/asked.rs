@@ -1,0 +1,319 @@
+//! Station 3 of a request's path: body to what is asked, and, for each backend, the same body with that backend's model in it.
+//!
+//! The body is read once and never re-serialised. What must change is kept as cuts into the original bytes, so that a failover
+//! to a backend with another model name costs a few slices.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use berry_vocab::{Code, Failure, Protocol};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use crate::media::{Media, media};
+use crate::multipart::{self, Form};
+use crate::percent;
+use crate::pieces::Pieces;
+use crate::route::{Call, Operation};
+use crate::scan::{Scan, ScanError, scan_json, string_value};
+
+/// How long a model's or a backend's name may be.
+pub const MAX_MODEL_BYTES: usize = 256;
+
+/// What a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The model, by the name that the client gave.
+    pub model: String,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// The backend that the client wants to force: a provider's id.
+    pub backend: Option<String>,
+    /// Where the body changes before it is sent, in the order in which the places stand in it.
+    edits: SmallVec<[Edit; 2]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    at: Range<usize>,
+    with: With,
+}
+
+/// What takes the place of an edit's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum With {
+    /// Nothing: a control field is removed.
+    Nothing,
+    /// The model, as a JSON string.
+    Json,
+    /// `models/` and the model, as a JSON string: how Gemini names it in bodies.
+    JsonResource,
+    /// The model's bytes: a field of a form.
+    Text,
+}
+
+/// Reads what a call asks for.
+pub fn read(call: &Call<'_>, content_type: Option<&str>, body: &[u8]) -> Result<Asked, Failure> {
+    match media(call, content_type)? {
+        Media::Form(header) => read_form(header, body),
+        Media::Json if call.protocol == Protocol::Gemini => read_gemini(call, body),
+        Media::Json => read_json(body),
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The body for a backend that knows the model by this name. `body` must be the one that was read.
+    pub fn edited(&self, body: &Bytes, model: &str) -> Pieces {
+        let same = model == self.model;
+        let mut pieces = Pieces::default();
+        let mut done = 0;
+        for edit in self.edits.iter().filter(|edit| !(same && edit.with != With::Nothing)) {
+            pieces.push(slice(body, done..edit.at.start));
+            pieces.push(edit.with.bytes(model));
+            done = edit.at.end;
+        }
+        pieces.push(slice(body, done..body.len()));
+        pieces
+    }
+
+    fn new(model: String, stream: bool) -> Result<Asked, Failure> {
+        check_name(&model, "model")?;
+        Ok(Asked {
+            model,
+            stream,
+            backend: None,
+            edits: SmallVec::new(),
+        })
+    }
+
+    fn with_backend(mut self, backend: Option<(String, Range<usize>)>) -> Result<Asked, Failure> {
+        if let Some((name, cut)) = backend {
+            check_name(&name, "backend")?;
+            self.backend = Some(name);
+            self.edits.push(Edit {
+                at: cut,
+                with: With::Nothing,
+            });
+        }
+        self.edits.sort_by_key(|edit| edit.at.start);
+        Ok(self)
+    }
+}
+
+impl With {
+    fn bytes(self, model: &str) -> Bytes {
+        match self {
+            With::Nothing => Bytes::new(),
+            With::Text => Bytes::copy_from_slice(model.as_bytes()),
+            With::Json => Bytes::from(crate::protocol::to_json(&model)),
+            With::JsonResource => Bytes::from(crate::protocol::to_json(&resource(model))),
+        }
+    }
+}
+
+fn read_json(body: &[u8]) -> Result<Asked, Failure> {
+    let scan = scan_json(body).map_err(refused_json)?;
+    let Some(model) = &scan.model else {
+        return Err(no_model());
+    };
+    let mut asked = Asked::new(string_at(body, &model.value, "model")?, stream_of(body, &scan)?)?;
+    asked.edits.push(Edit {
+        at: model.value.clone(),
+        with: With::Json,
+    });
+    asked.with_backend(json_backend(body, &scan)?)
+}
+
+/// Gemini names the model in the path and says by the operation whether it streams. Some bodies name the model again; there it
+/// changes with the path, for the vendor wants both the same.
+fn read_gemini(call: &Call<'_>, body: &[u8]) -> Result<Asked, Failure> {
+    let model = call
+        .path_model
+        .and_then(percent::decode)
+        .map(Cow::into_owned)
+        .ok_or_else(|| {
+            Failure::new(
+                Code::InvalidRequest,
+                "the model in the path is not valid percent-encoded UTF-8",
+            )
+            .param("model")
+        })?;
+    let scan = scan_json(body).map_err(refused_json)?;
+    let mut asked = Asked::new(model, call.operation == Operation::StreamGenerateContent)?;
+    if let Some(named) = &scan.model {
+        push_named_again(&mut asked, body, named.value.clone());
+    }
+    for place in nested_models(call.operation, body) {
+        push_named_again(&mut asked, body, place);
+    }
+    asked.with_backend(json_backend(body, &scan)?)
+}
+
+fn read_form(content_type: &str, body: &[u8]) -> Result<Asked, Failure> {
+    let refused = |error: multipart::FormError| Failure::new(Code::InvalidRequest, error.to_string());
+    let boundary = multipart::boundary(content_type).ok_or_else(|| refused(multipart::FormError::NoBoundary))?;
+    let Form { model, stream, backend } = multipart::scan_form(body, &boundary).map_err(refused)?;
+    let Some(model) = model else { return Err(no_model()) };
+    let stream = match stream {
+        Some(field) => form_bool(body.get(field.value).unwrap_or_default())?,
+        None => false,
+    };
+    let mut asked = Asked::new(text_at(body, &model.value, "model")?, stream)?;
+    asked.edits.push(Edit {
+        at: model.value,
+        with: With::Text,
+    });
+    let backend = backend
+        .map(|field| text_at(body, &field.value, "backend").map(|name| (name, field.cut)))
+        .transpose()?;
+    asked.with_backend(backend)
+}
+
+/// A model that the body names beside the path is left as it is where it is another one: that is the backend's to refuse.
+fn push_named_again(asked: &mut Asked, body: &[u8], place: Range<usize>) {
+    let Some(name) = body.get(place.clone()).and_then(string_value) else {
+        return;
+    };
+    if name == asked.model {
+        asked.edits.push(Edit {
+            at: place,
+            with: With::Json,
+        });
+    } else if name == *resource(&asked.model) {
+        asked.edits.push(Edit {
+            at: place,
+            with: With::JsonResource,
+        });
+    }
+}
+
+/// Where Gemini's nested requests name their model. A body that does not parse has none, and is the backend's to refuse.
+fn nested_models(operation: Operation, body: &[u8]) -> Vec<Range<usize>> {
+    #[derive(Deserialize)]
+    struct Request<'b> {
+        #[serde(borrow)]
+        model: Option<&'b RawValue>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Nested<'b> {
+        #[serde(borrow, default)]
+        requests: Vec<Request<'b>>,
+        #[serde(borrow)]
+        generate_content_request: Option<Request<'b>>,
+    }
+    if !matches!(operation, Operation::BatchEmbedContents | Operation::GeminiCountTokens) {
+        return Vec::new();
+    }
+    let Ok(nested) = serde_json::from_slice::<Nested<'_>>(body) else {
+        return Vec::new();
+    };
+    let requests = nested.requests.into_iter().chain(nested.generate_content_request);
+    let origin = body.as_ptr() as usize;
+    let place = |text: &str| {
+        (text.as_ptr() as usize)
+            .checked_sub(origin)
+            .map(|start| start..start + text.len())
+    };
+    requests.filter_map(|request| place(request.model?.get())).collect()
+}
+
+fn resource(model: &str) -> Cow<'_, str> {
+    if model.starts_with("models/") || model.starts_with("tunedModels/") {
+        Cow::Borrowed(model)
+    } else {
+        Cow::Owned(["models/", model].concat())
+    }
+}
+
+fn json_backend(body: &[u8], scan: &Scan) -> Result<Option<(String, Range<usize>)>, Failure> {
+    let Some(member) = &scan.backend else { return Ok(None) };
+    Ok(Some((string_at(body, &member.value, "backend")?, member.cut.clone())))
+}
+
+fn stream_of(body: &[u8], scan: &Scan) -> Result<bool, Failure> {
+    match scan.stream.as_ref().and_then(|member| body.get(member.value.clone())) {
+        None | Some(b"false" | b"null") => Ok(false),
+        Some(b"true") => Ok(true),
+        Some(_) => Err(Failure::new(Code::InvalidRequest, "\"stream\" must be true or false").param("stream")),
+    }
+}
+
+fn form_bool(text: &[u8]) -> Result<bool, Failure> {
+    match text {
+        b"" | b"false" | b"False" | b"0" => Ok(false),
+        b"true" | b"True" | b"1" => Ok(true),
+        _ => Err(Failure::new(Code::InvalidRequest, "\"stream\" must be true or false").param("stream")),
+    }
+}
+
+fn string_at(body: &[u8], place: &Range<usize>, param: &'static str) -> Result<String, Failure> {
+    let literal = body.get(place.clone()).unwrap_or_default();
+    if literal.first() != Some(&b'"') {
+        return Err(Failure::new(Code::InvalidRequest, format!("\"{param}\" must be a string")).param(param));
+    }
+    if literal.len() > 6 * MAX_MODEL_BYTES + 2 {
+        return Err(too_long(param));
+    }
+    string_value(literal).ok_or_else(|| {
+        Failure::new(
+            Code::InvalidJson,
+            format!("the string in \"{param}\" holds a broken escape or a control character"),
+        )
+    })
+}
+
+fn text_at(body: &[u8], place: &Range<usize>, param: &'static str) -> Result<String, Failure> {
+    let text = simdutf8::basic::from_utf8(body.get(place.clone()).unwrap_or_default());
+    let refused = |_| Failure::new(Code::InvalidRequest, format!("\"{param}\" must be UTF-8 text")).param(param);
+    text.map(str::to_owned).map_err(refused)
+}
+
+/// A name that could be a model's or a provider's. Control characters would let it write into headers, logs and forms.
+fn check_name(name: &str, param: &'static str) -> Result<(), Failure> {
+    let refused = |message: String| Err(Failure::new(Code::InvalidRequest, message).param(param));
+    if name.is_empty() {
+        return refused(format!("\"{param}\" is empty; name one, as GET /v1/models lists them"));
+    }
+    if name.len() > MAX_MODEL_BYTES {
+        return Err(too_long(param));
+    }
+    if name.chars().any(char::is_control) {
+        return refused(format!("\"{param}\" holds a control character"));
+    }
+    Ok(())
+}
+
+fn too_long(param: &'static str) -> Failure {
+    Failure::new(
+        Code::InvalidRequest,
+        format!("\"{param}\" is longer than {MAX_MODEL_BYTES} bytes"),
+    )
+    .param(param)
+}
+
+fn no_model() -> Failure {
+    let message = "the request names no model; send \"model\" with one of the names that GET /v1/models lists";
+    Failure::new(Code::InvalidRequest, message).param("model")
+}
+
+fn refused_json(error: ScanError) -> Failure {
+    match error {
+        ScanError::TooDeep => Failure::new(Code::JsonDepth, error.to_string()),
+        ScanError::Duplicate(name) => Failure::new(Code::InvalidRequest, error.to_string()).param(name),
+        _ => Failure::new(Code::InvalidJson, error.to_string()),
+    }
+}
+
+/// A slice that cannot panic: edits lie within the body that was read, and for any other body the answer is empty.
+fn slice(body: &Bytes, place: Range<usize>) -> Bytes {
+    if place.start < place.end && place.end <= body.len() {
+        body.slice(place)
+    } else {
+        Bytes::new()
+    }
+}

@@ -1,0 +1,145 @@
+//! Google's Gemini API on the wire. Shapes: ai.google.dev/api (read November 2026).
+
+use berry_vocab::{Failure, Protocol};
+use serde::Serialize;
+
+use super::{EventContext, Route, Shape, Spec, common_status, sse, to_json};
+use crate::models::ModelCard;
+use crate::route::Operation;
+
+pub(super) static SPEC: Spec = Spec {
+    protocol: Protocol::Gemini,
+    versions: &["/v1beta", "/v1"],
+    routes: &[
+        verb(
+            Operation::GenerateContent,
+            "generateContent",
+            "/v1beta/models/{model}:generateContent",
+        ),
+        verb(
+            Operation::StreamGenerateContent,
+            "streamGenerateContent",
+            "/v1beta/models/{model}:streamGenerateContent",
+        ),
+        verb(
+            Operation::GeminiCountTokens,
+            "countTokens",
+            "/v1beta/models/{model}:countTokens",
+        ),
+        verb(
+            Operation::EmbedContent,
+            "embedContent",
+            "/v1beta/models/{model}:embedContent",
+        ),
+        verb(
+            Operation::BatchEmbedContents,
+            "batchEmbedContents",
+            "/v1beta/models/{model}:batchEmbedContents",
+        ),
+    ],
+    later: &[
+        "/files",
+        "/cachedContents",
+        "/tunedModels",
+        "/corpora",
+        "/batches",
+        "/operations",
+        "/interactions",
+        "/fileSearchStores",
+    ],
+    later_verbs: &[
+        "batchGenerateContent",
+        "asyncBatchEmbedContent",
+        "predict",
+        "predictLongRunning",
+        "bidiGenerateContent",
+    ],
+    credential: ("x-goog-api-key", ""),
+    default_headers: &[],
+    status: common_status,
+    error,
+    event,
+    list,
+    card,
+};
+
+const fn verb(operation: Operation, verb: &'static str, label: &'static str) -> Route {
+    Route {
+        operation,
+        shape: Shape::Verb(verb),
+        label,
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    code: u16,
+    message: &'a str,
+    status: &'a str,
+}
+
+fn error(failure: &Failure, _request_id: &str) -> Vec<u8> {
+    let status = if failure.is_overload() {
+        "UNAVAILABLE"
+    } else {
+        failure.code().gemini_status()
+    };
+    to_json(&Envelope {
+        error: Body {
+            code: common_status(failure),
+            message: failure.message(),
+            status,
+        },
+    })
+}
+
+fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
+    sse(None, &error(failure, context.request_id))
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    models: Vec<Card<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Card<'a> {
+    name: String,
+    base_model_id: &'a str,
+    version: &'a str,
+    display_name: &'a str,
+    supported_generation_methods: Vec<&'static str>,
+}
+
+impl<'a> Card<'a> {
+    /// Token limits are left out: Berry does not know them, and a wrong limit makes clients cut their prompts.
+    fn of(model: &ModelCard<'a>) -> Self {
+        let methods = SPEC.routes.iter().filter_map(|route| match route.shape {
+            Shape::Verb(verb) => Some(verb),
+            Shape::Exact(_) | Shape::Family(_) => None,
+        });
+        Card {
+            name: format!("models/{}", model.id),
+            base_model_id: model.id,
+            version: "001",
+            display_name: model.id,
+            supported_generation_methods: methods.collect(),
+        }
+    }
+}
+
+fn list(models: &[ModelCard<'_>]) -> Vec<u8> {
+    to_json(&List {
+        models: models.iter().map(Card::of).collect(),
+    })
+}
+
+fn card(model: &ModelCard<'_>) -> Vec<u8> {
+    to_json(&Card::of(model))
+}
