@@ -1,1 +1,36 @@
-//! (being built)
+//! The configuration: TOML → Raw → [`Config`]. All problems are found at once, each with its line, the line itself and the remedy;
+//! the checked types cannot hold what is illegal.
+//!
+//! It knows the file's tables and how they hang together. It must not know the runtime, HTTP, or what anyone does with the values.
+
+mod check;
+mod checked;
+mod config;
+mod headers;
+mod instant;
+mod listen;
+mod load;
+mod mask;
+mod problem;
+mod proxy_url;
+mod raw;
+mod reader;
+mod registry;
+mod render;
+mod rule;
+mod schema;
+mod secret_text;
+mod source;
+mod starter;
+mod table;
+
+pub use config::{
+    Admin, Backend, Billing, Config, Connection, LogFormat, Model, Provider, ProxyScheme, ProxyUrl, Server, Settings,
+    Telemetry, Timeouts, TlsFiles, User, UserToken,
+};
+pub use listen::{ListenError, parse_listen};
+pub use load::{Loaded, load, load_file};
+pub use problem::{Problem, Severity};
+pub use render::{Colour, render, to_json};
+pub use schema::schema;
+pub use starter::starter;

@@ -1,0 +1,122 @@
+//! Strings that hold a secret: in clear, or where to find it. No message here holds a byte of one.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use berry_vocab::Secret;
+
+use crate::problem::Place;
+use crate::raw::{RawNode, RawTable, RawValue};
+use crate::reader::Reader;
+use crate::registry::Rule;
+use crate::rule::{self, Misfit};
+
+/// No key or token is longer; a wrong path to a big file must not fill the memory.
+const LONGEST: u64 = 64 << 10;
+
+impl Reader<'_> {
+    /// Reads a secret, or reports why that cannot be done.
+    pub(crate) fn secret(&mut self, name: &str, node: &RawNode, place: &Place) -> Option<Secret> {
+        let read = match &node.value {
+            RawValue::Text(text) => {
+                self.masks.push(node.span.clone());
+                self.clear_secrets |= !text.is_empty();
+                clear(text)
+            }
+            RawValue::Table(table) => self.reference(name, node, table, place),
+            value => {
+                self.masks.push(node.span.clone());
+                Err(rule::wrong_type(&Rule::Secret, value))
+            }
+        };
+        read.map_err(|misfit| self.misfit(name, place, misfit)).ok()
+    }
+
+    fn reference(&mut self, name: &str, node: &RawNode, table: &RawTable, place: &Place) -> Result<Secret, Misfit> {
+        let [entry] = table.entries.as_slice() else {
+            self.masks.push(node.span.clone());
+            return Err(Misfit::new(
+                "refers to no single place",
+                "write { file = \"…\" } or { env = \"…\" }",
+            ));
+        };
+        match (entry.key.as_str(), &entry.node.value) {
+            ("file", RawValue::Text(path)) => {
+                let path = self.resolve(path);
+                if readable_by_others(&path) {
+                    let message = format!("the file of `{name}` can be read by other users of this machine");
+                    self.problems
+                        .secret_warning(place, message, format!("chmod 600 {}", path.display()));
+                }
+                from_file(&path)
+            }
+            ("env", RawValue::Text(variable)) => from_environment(variable),
+            ("vault", _) => {
+                self.masks.push(entry.node.span.clone());
+                Err(Misfit::new(
+                    "is in a vault, which is not supported yet in this version",
+                    LATER,
+                ))
+            }
+            _ => {
+                self.masks.push(entry.node.span.clone());
+                Err(Misfit::new(
+                    "refers to no place that is known",
+                    "write { file = \"…\" } or { env = \"…\" }",
+                ))
+            }
+        }
+    }
+}
+
+const LATER: &str = "until a later version brings that, write it in clear, or as { file = \"…\" } or { env = \"…\" }";
+
+fn clear(text: &str) -> Result<Secret, Misfit> {
+    if text.starts_with("sealed:") {
+        return Err(Misfit::new(
+            "is sealed, which is not supported yet in this version",
+            LATER,
+        ));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn from_file(path: &Path) -> Result<Secret, Misfit> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(Misfit::new(
+            format!("is in a file that cannot be read: {}", error.kind()),
+            "write a file that exists, relative to the configuration file, readable by Berry, in UTF-8",
+        )),
+        Ok(_) if text.len() as u64 > LONGEST => Err(Misfit::new(
+            "is in a file that is too big for a secret",
+            "name the file with the secret alone",
+        )),
+        Ok(_) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
+    }
+}
+
+fn from_environment(variable: &str) -> Result<Secret, Misfit> {
+    // An empty name, or one with `=` or NUL, is never set.
+    match std::env::var(variable) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err(Misfit::new(
+            "is in an environment variable that is not set",
+            "set it for the process that runs Berry, or write the secret here",
+        )),
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_path: &Path) -> bool {
+    false
+}
