@@ -87,7 +87,7 @@ test('a failing backend is not seen when another can answer', async () => {
 
 test('closing a stream cancels it at the backend', async () => {
   const mark = await journal.mark();
-  const stream = await anthropic().messages.create({ ...ask, model: 'claude-paced', stream: true });
+  const stream = await anthropic().messages.create({ ...ask, model: 'claude-long', stream: true });
   for await (const event of stream) if (event.type === 'content_block_delta') break;
   stream.controller.abort();
   await journal.waitFor(mark, (entry) => entry.cancelled);

@@ -80,7 +80,7 @@ test('a failing backend is not seen when another can answer', async () => {
 test('leaving a stream cancels it at the backend', async () => {
   const mark = await journal.mark();
   const abort = new AbortController();
-  const stream = await gemini().models.generateContentStream({ ...ask, model: 'gemini-paced', config: { abortSignal: abort.signal } });
+  const stream = await gemini().models.generateContentStream({ ...ask, model: 'gemini-long', config: { abortSignal: abort.signal } });
   await stream.next();
   abort.abort();
   await assert.rejects(collect(stream));

@@ -139,7 +139,7 @@ test('a failing backend is not seen when another can answer', async () => {
 
 test('closing a stream cancels it at the backend', async () => {
   const mark = await journal.mark();
-  const stream = await openai().chat.completions.create({ model: 'chat-paced', messages, stream: true });
+  const stream = await openai().chat.completions.create({ model: 'chat-long', messages, stream: true });
   for await (const _ of stream) break;
   stream.controller.abort();
   await journal.waitFor(mark, (entry) => entry.cancelled);

@@ -139,7 +139,7 @@ def test_a_failing_backend_is_not_seen_when_another_can_answer(anthropic_api, jo
 
 def test_closing_a_stream_cancels_it_at_the_backend(anthropic_api, journal):
     mark = journal.mark()
-    stream = anthropic_api.messages.create(model="claude-paced", max_tokens=64, messages=ASK, stream=True)
+    stream = anthropic_api.messages.create(model="claude-long", max_tokens=64, messages=ASK, stream=True)
     for event in stream:
         if event.type == "content_block_delta":
             break

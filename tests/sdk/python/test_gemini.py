@@ -128,7 +128,7 @@ def test_a_failing_backend_is_not_seen_when_another_can_answer(gemini_api, journ
 
 def test_leaving_a_stream_cancels_it_at_the_backend(gemini_api, journal):
     mark = journal.mark()
-    stream = gemini_api.models.generate_content_stream(model="gemini-paced", contents="Say hello.")
+    stream = gemini_api.models.generate_content_stream(model="gemini-long", contents="Say hello.")
     next(stream)
     stream.close()
     journal.wait_for(mark, lambda entry: entry["cancelled"])

@@ -236,7 +236,7 @@ def test_a_failing_backend_is_not_seen_in_a_stream_either(openai_api):
 
 def test_closing_a_stream_cancels_it_at_the_backend(openai_api, journal):
     mark = journal.mark()
-    stream = openai_api.chat.completions.create(model="chat-paced", messages=ASK, stream=True)
+    stream = openai_api.chat.completions.create(model="chat-long", messages=ASK, stream=True)
     next(iter(stream))
     stream.close()
     journal.wait_for(mark, lambda entry: entry["cancelled"])
