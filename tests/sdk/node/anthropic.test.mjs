@@ -10,8 +10,8 @@ const thinking = { type: 'enabled', budget_tokens: 1024 };
 const tools = [
   {
     name: 'get_weather',
-    description: 'the weather of a city',
-    input_schema: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+    description: 'the weather of a place',
+    input_schema: { type: 'object', properties: { location: { type: 'string' } }, required: ['location'] },
   },
 ];
 const kinds = (message) => message.content.map((block) => block.type);
@@ -39,14 +39,14 @@ test('a tool call arrives', async () => {
   const message = await anthropic().messages.create({ ...ask, tools });
   const call = message.content.find((block) => block.type === 'tool_use');
   assert.equal(call.name, 'get_weather');
-  assert.ok('city' in call.input);
+  assert.ok('location' in call.input);
 });
 
 test('a streamed tool call can be put together', async () => {
   const message = await anthropic().messages.stream({ ...ask, tools }).finalMessage();
   const call = message.content.find((block) => block.type === 'tool_use');
   assert.equal(call.name, 'get_weather');
-  assert.ok('city' in call.input);
+  assert.ok('location' in call.input);
 });
 
 test('an image in the prompt is taken', async () => {

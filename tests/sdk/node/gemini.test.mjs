@@ -5,8 +5,8 @@ import { ApiError } from '@google/genai';
 import { collect, gemini, journal, narrowToken, png, wrongToken } from './clients.mjs';
 
 const ask = { model: 'gemini', contents: 'Say hello.' };
-const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
-const tools = [{ functionDeclarations: [{ name: 'get_weather', description: 'the weather of a city', parametersJsonSchema: schema }] }];
+const schema = { type: 'object', properties: { location: { type: 'string' } }, required: ['location'] };
+const tools = [{ functionDeclarations: [{ name: 'get_weather', description: 'the weather of a place', parametersJsonSchema: schema }] }];
 const status = (expected) => (error) => error instanceof ApiError && error.status === expected;
 
 test('a plain answer arrives whole', async () => {
@@ -24,7 +24,7 @@ test('a stream arrives event by event and ends well', async () => {
 test('a tool call arrives', async () => {
   const [call] = (await gemini().models.generateContent({ ...ask, config: { tools } })).functionCalls;
   assert.equal(call.name, 'get_weather');
-  assert.ok('city' in call.args);
+  assert.ok('location' in call.args);
 });
 
 test('a streamed tool call arrives', async () => {

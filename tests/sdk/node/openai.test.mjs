@@ -5,12 +5,12 @@ import OpenAI, { toFile } from 'openai';
 import { collect, journal, narrowToken, openai, png, wav, wrongToken } from './clients.mjs';
 
 const messages = [{ role: 'user', content: 'Say hello.' }];
-const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
-const tools = [{ type: 'function', function: { name: 'get_weather', description: 'the weather of a city', parameters } }];
-const citySchema = {
+const parameters = { type: 'object', properties: { location: { type: 'string' } }, required: ['location'] };
+const tools = [{ type: 'function', function: { name: 'get_weather', description: 'the weather of a place', parameters } }];
+const eventSchema = {
   type: 'object',
-  properties: { name: { type: 'string' }, country: { type: 'string' } },
-  required: ['name', 'country'],
+  properties: { name: { type: 'string' }, date: { type: 'string' } },
+  required: ['name', 'date'],
   additionalProperties: false,
 };
 
@@ -41,14 +41,14 @@ test('a tool call arrives', async () => {
   const answer = await openai().chat.completions.create({ model: 'chat', messages, tools });
   const call = answer.choices[0].message.tool_calls[0];
   assert.equal(call.function.name, 'get_weather');
-  assert.ok('city' in JSON.parse(call.function.arguments));
+  assert.ok('location' in JSON.parse(call.function.arguments));
 });
 
 test('a streamed tool call can be put together', async () => {
   const answer = await openai().chat.completions.stream({ model: 'chat', messages, tools }).finalChatCompletion();
   const call = answer.choices[0].message.tool_calls[0];
   assert.equal(call.function.name, 'get_weather');
-  assert.ok('city' in JSON.parse(call.function.arguments));
+  assert.ok('location' in JSON.parse(call.function.arguments));
 });
 
 test('an image in the prompt is taken', async () => {
@@ -64,7 +64,7 @@ test('an answer follows a JSON schema', async () => {
   const answer = await openai().chat.completions.parse({
     model: 'chat',
     messages,
-    response_format: { type: 'json_schema', json_schema: { name: 'city', strict: true, schema: citySchema } },
+    response_format: { type: 'json_schema', json_schema: { name: 'event', strict: true, schema: eventSchema } },
   });
   assert.ok(answer.choices[0].message.parsed.name);
 });
@@ -83,8 +83,8 @@ test('a streamed response arrives in order and completes', async () => {
 });
 
 test('embeddings arrive as numbers', async () => {
-  const answer = await openai().embeddings.create({ model: 'embed', input: ['one', 'two'] });
-  assert.equal(answer.data.length, 2);
+  const answer = await openai().embeddings.create({ model: 'embed', input: ['one', 'two', 'three'], encoding_format: 'float' });
+  assert.equal(answer.data.length, 3);
   assert.ok(answer.data.every((row) => row.embedding.length > 0 && row.embedding.every(Number.isFinite)));
 });
 

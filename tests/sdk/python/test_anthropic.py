@@ -9,8 +9,8 @@ from conftest import PNG, anthropic_client
 ASK = [{"role": "user", "content": "Say hello."}]
 WEATHER = {
     "name": "get_weather",
-    "description": "the weather of a city",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    "description": "the weather of a place",
+    "input_schema": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
 }
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 
@@ -66,7 +66,7 @@ def test_a_tool_call_arrives(anthropic_api):
     call = next(block for block in message.content if block.type == "tool_use")
     assert message.stop_reason == "tool_use"
     assert call.name == "get_weather"
-    assert "city" in call.input
+    assert "location" in call.input
 
 
 def test_a_streamed_tool_call_can_be_put_together(anthropic_api):
@@ -74,7 +74,7 @@ def test_a_streamed_tool_call_can_be_put_together(anthropic_api):
         message = stream.get_final_message()
     call = next(block for block in message.content if block.type == "tool_use")
     assert call.name == "get_weather"
-    assert "city" in call.input
+    assert "location" in call.input
 
 
 def test_an_image_in_the_prompt_is_taken(anthropic_api):

@@ -10,15 +10,15 @@ WEATHER = types.Tool(
     function_declarations=[
         types.FunctionDeclaration(
             name="get_weather",
-            description="the weather of a city",
-            parameters_json_schema={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+            description="the weather of a place",
+            parameters_json_schema={"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
         )
     ]
 )
-CITY = {
+EVENT = {
     "type": "object",
-    "properties": {"name": {"type": "string"}, "country": {"type": "string"}},
-    "required": ["name", "country"],
+    "properties": {"name": {"type": "string"}, "date": {"type": "string"}},
+    "required": ["name", "date"],
 }
 
 
@@ -51,14 +51,14 @@ def test_a_tool_call_arrives(gemini_api):
     answer = gemini_api.models.generate_content(model="gemini", contents="Weather in Kyiv?", config=with_tools())
     call = answer.function_calls[0]
     assert call.name == "get_weather"
-    assert "city" in call.args
+    assert "location" in call.args
 
 
 def test_a_streamed_tool_call_arrives(gemini_api):
     stream = gemini_api.models.generate_content_stream(model="gemini", contents="Weather in Kyiv?", config=with_tools())
     calls = [call for chunk in stream for call in chunk.function_calls or []]
     assert calls[0].name == "get_weather"
-    assert "city" in calls[0].args
+    assert "location" in calls[0].args
 
 
 def test_an_image_in_the_prompt_is_taken(gemini_api):
@@ -67,9 +67,9 @@ def test_an_image_in_the_prompt_is_taken(gemini_api):
 
 
 def test_an_answer_follows_a_json_schema(gemini_api):
-    config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=CITY)
-    answer = gemini_api.models.generate_content(model="gemini", contents="A city.", config=config)
-    assert {"name", "country"} <= set(json.loads(answer.text))
+    config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=EVENT)
+    answer = gemini_api.models.generate_content(model="gemini", contents="An event.", config=config)
+    assert {"name", "date"} <= set(json.loads(answer.text))
 
 
 def test_tokens_are_counted(gemini_api):

@@ -15,15 +15,16 @@ WEATHER = {
     "type": "function",
     "function": {
         "name": "get_weather",
-        "description": "the weather of a city",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "description": "the weather of a place",
+        "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
     },
 }
 
 
-class City(BaseModel):
+class Event(BaseModel):
     name: str
-    country: str
+    date: str
+    participants: list[str]
 
 
 # === chat ===
@@ -80,7 +81,7 @@ def test_a_tool_call_arrives(openai_api):
     call = answer.choices[0].message.tool_calls[0]
     assert answer.choices[0].finish_reason == "tool_calls"
     assert call.function.name == "get_weather"
-    assert "city" in json.loads(call.function.arguments)
+    assert "location" in json.loads(call.function.arguments)
 
 
 def test_a_streamed_tool_call_can_be_put_together(openai_api):
@@ -88,11 +89,11 @@ def test_a_streamed_tool_call_can_be_put_together(openai_api):
         answer = stream.get_final_completion()
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather"
-    assert "city" in json.loads(call.function.arguments)
+    assert "location" in json.loads(call.function.arguments)
 
 
 def test_the_result_of_a_tool_is_taken(openai_api):
-    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Kyiv"}'}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"location":"Kyiv"}'}}
     answer = openai_api.chat.completions.create(
         model="chat",
         messages=[
@@ -112,8 +113,8 @@ def test_an_image_in_the_prompt_is_taken(openai_api):
 
 
 def test_an_answer_follows_a_json_schema(openai_api):
-    answer = openai_api.chat.completions.parse(model="chat", messages=ASK, response_format=City)
-    assert isinstance(answer.choices[0].message.parsed, City)
+    answer = openai_api.chat.completions.parse(model="chat", messages=ASK, response_format=Event)
+    assert isinstance(answer.choices[0].message.parsed, Event)
 
 
 # === the other OpenAI routes ===
@@ -141,9 +142,14 @@ def test_a_streamed_response_arrives_in_order_and_completes(openai_api):
 
 
 def test_embeddings_arrive_as_numbers(openai_api):
-    answer = openai_api.embeddings.create(model="embed", input=["one", "two"])
-    assert len(answer.data) == 2
+    answer = openai_api.embeddings.create(model="embed", input=["one", "two", "three"], encoding_format="float")
+    assert len(answer.data) == 3
     assert all(isinstance(number, float) for row in answer.data for number in row.embedding)
+
+
+def test_embeddings_in_base64_are_what_the_client_asks_for_by_itself(openai_api):
+    answer = openai_api.embeddings.create(model="embed", input="one")
+    assert all(isinstance(number, float) for number in answer.data[0].embedding)
 
 
 def test_an_uploaded_recording_is_transcribed(openai_api, journal):
