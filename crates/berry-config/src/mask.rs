@@ -27,7 +27,8 @@ pub(crate) fn broken_line(text: &str, offset: usize) -> Vec<Range<usize>> {
         .find('=')
         .filter(|&at| words(&line[..at]).any(|(word, _)| is_secret(word)))
     {
-        masks.push(at + 1..line.len());
+        let value = line[at + 1..].trim_start();
+        masks.push(line.len() - value.len()..line.len());
     }
     // A name in a table's header tells nothing that should be hidden.
     if !line.trim_start().starts_with('[') {
@@ -93,8 +94,8 @@ mod tests {
     #[test]
     fn nothing_that_may_be_secret_is_shown_of_a_broken_line() {
         for (line, expected) in [
-            ("api_key = hunter2", "api_key =***"),
-            ("api_key = \"hunter2", "api_key =***"),
+            ("api_key = hunter2", "api_key = ***"),
+            ("api_key = \"hunter2", "api_key = ***"),
             ("name = \"hunter2\" oops", "name = \"***\" oops"),
             ("  \"hunter2\", 'hunter3", "  \"***\", '***"),
             ("  abc123def456ghi789,", "  ***,"),

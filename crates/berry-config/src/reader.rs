@@ -95,15 +95,16 @@ impl<'b> Reader<'b> {
             }
             return None;
         };
-        let is_table = matches!(key.rule, Rule::Table(_) | Rule::Map(_) | Rule::List(_));
-        let span = if is_table {
-            raw.key_span.clone()
-        } else {
-            raw.node.span.clone()
+        // Tables are pointed at by their names: their own bytes may be spread over the file.
+        let is_table = match &raw.node.value {
+            RawValue::Table(_) => !matches!(key.rule, Rule::Secret),
+            RawValue::List(list) => matches!(key.rule, Rule::List(_)) && !list.is_empty(),
+            _ => false,
         };
+        let span = if is_table { &raw.key_span } else { &raw.node.span };
         let place = Place {
             path: key_place.path.clone(),
-            span,
+            span: span.clone(),
         };
         let got = self.value(key, &raw.node, &place);
         self.effect(key, &raw.node.value, &key_place);
@@ -140,7 +141,8 @@ impl<'b> Reader<'b> {
                 span: entry.key_span.clone(),
             };
             if let Err(misfit) = rule::name(&entry.key) {
-                self.misfit(path, &place, misfit);
+                let message = format!("an id in [{path}] {}", misfit.what);
+                self.problems.error(&place, message, misfit.remedy);
             }
             match &entry.node.value {
                 RawValue::Table(raw) => tables.push(self.table(raw, table, place, entry.key.clone())),

@@ -103,16 +103,21 @@ pub(crate) fn listed(words: impl Iterator<Item = impl Display>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// "did you mean …?" and the words that there are, at most a dozen of them.
+/// "did you mean …?", or else the words that there are.
 pub(crate) fn suggestion<'w>(wrong: &str, known: impl Iterator<Item = &'w str> + Clone) -> String {
-    let near = nearest(wrong, known.clone()).map(|near| format!("did you mean `{near}`?"));
-    let count = known.clone().count();
-    let all = match count {
-        0 => None,
-        1..=12 => Some(format!("known: {}", listed(known))),
-        _ => Some(format!("known: {} and {} more", listed(known.take(12)), count - 12)),
-    };
-    near.into_iter().chain(all).collect::<Vec<_>>().join(" ")
+    match nearest(wrong, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => known_words(known),
+    }
+}
+
+/// At most a dozen of the words that there are.
+fn known_words<'w>(known: impl Iterator<Item = &'w str> + Clone) -> String {
+    match known.clone().count() {
+        0 => String::new(),
+        1..=12 => format!("known: {}", listed(known)),
+        count => format!("known: {} and {} more", listed(known.take(12)), count - 12),
+    }
 }
 
 /// A string that may stand as a name: not empty, no control characters.
@@ -210,10 +215,9 @@ fn word(words: &Words, text: &str) -> Result<Got, Misfit> {
             remedy,
         ));
     }
-    Err(Misfit::new(
-        "is none of the known words",
-        suggestion(text, now.iter().copied()),
-    ))
+    let near = nearest(text, now.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+    let remedy = near.unwrap_or_default() + &known_words(now.iter().copied());
+    Err(Misfit::new("is none of the known words", remedy))
 }
 
 fn listen(text: &str) -> Result<Got, Misfit> {

@@ -86,9 +86,13 @@ fn from_file(path: &Path) -> Result<Secret, Misfit> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
     match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Misfit::new(
+            "is in a file that is not there",
+            "write the path of a file, absolute or relative to the configuration file",
+        )),
         Err(error) => Err(Misfit::new(
             format!("is in a file that cannot be read: {}", error.kind()),
-            "write a file that exists, relative to the configuration file, readable by Berry, in UTF-8",
+            "name a file that Berry may read, in UTF-8",
         )),
         Ok(_) if text.len() as u64 > LONGEST => Err(Misfit::new(
             "is in a file that is too big for a secret",

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::registry::{Default, Effect, Key, Rule, Table};
+use crate::registry::{Default, Effect, Key, Rule};
 use crate::rule;
 use crate::table::ROOT;
 
@@ -71,15 +71,16 @@ fn reference(token: &str) -> String {
     out
 }
 
-/// A top-level table, or an example of each table by id.
+/// A top-level table, or an example of the tables by id.
 fn section(out: &mut String, key: &Key, token: &str) {
-    match (key.name, key.rule) {
-        ("providers", Rule::Map(table)) => keys(out, "providers.openai", table, &PROVIDER),
-        ("models", Rule::Map(table)) => keys(out, "models.gpt-4o-mini", table, &[]),
-        ("users", Rule::Map(table)) => keys(out, "users.me", table, &[("token", token), ("tags", "[\"admin\"]")]),
-        (name, Rule::Table(table)) => keys(out, name, table, &[]),
-        _ => {}
-    }
+    let user = [("token", token), ("tags", "[\"admin\"]")];
+    let (path, written): (&str, &[(&str, &str)]) = match key.name {
+        "providers" => ("providers.openai", &PROVIDER),
+        "models" => ("models.gpt-4o-mini", &[]),
+        "users" => ("users.me", &user),
+        name => (name, &[]),
+    };
+    table(out, path, key, written);
 }
 
 const PROVIDER: [(&str, &str); 2] = [
@@ -88,47 +89,46 @@ const PROVIDER: [(&str, &str); 2] = [
 ];
 const BACKEND: [(&str, &str); 2] = [("provider", "\"openai\""), ("model", "\"gpt-4o-mini\"")];
 
-/// A table: its own keys first, then the tables in it. `written` are the keys that stand uncommented, with their values.
-fn keys(out: &mut String, path: &str, table: &Table, written: &[(&str, &str)]) {
-    let _ = writeln!(out, "\n# {}", table.doc);
-    // A table of which nothing is in effect is commented out with its header.
-    let idle = table.keys.is_empty()
-        || path == "config"
-        || path == "audit"
-        || path.ends_with("rate_limit")
-        || path.ends_with("hedge");
-    let _ = writeln!(out, "{}[{path}]", if idle { "# " } else { "" });
-    for key in table
-        .keys
-        .iter()
-        .filter(|key| !matches!(key.rule, Rule::Table(_) | Rule::List(_)))
-    {
+/// The table of a key: its own keys first, then the tables in it. `written` are the keys that stand uncommented.
+fn table(out: &mut String, path: &str, key: &Key, written: &[(&str, &str)]) {
+    let (inner, header) = match key.rule {
+        Rule::Table(inner) | Rule::Map(inner) => (inner, format!("[{path}]")),
+        Rule::List(inner) => (inner, format!("[[{path}]]")),
+        _ => return,
+    };
+    let idle = if key.effect == Effect::Now { "" } else { "# " };
+    let _ = writeln!(out, "\n# {}{}\n{idle}{header}", inner.doc, note(key.effect));
+    let is_table = |key: &&Key| matches!(key.rule, Rule::Table(_) | Rule::List(_));
+    for key in inner.keys.iter().filter(|key| !is_table(key)) {
         line(out, key, written);
     }
-    for key in table.keys {
-        match key.rule {
-            Rule::Table(inner) => keys(out, &format!("{path}.{}", key.name), inner, &[]),
-            Rule::List(inner) => keys(out, &format!("[{path}.{}]", key.name), inner, &BACKEND),
-            _ => {}
-        }
+    for key in inner.keys.iter().filter(is_table) {
+        table(
+            out,
+            &format!("{path}.{}", key.name),
+            key,
+            if key.name == "backends" { &BACKEND } else { &[] },
+        );
     }
 }
 
 fn line(out: &mut String, key: &Key, written: &[(&str, &str)]) {
-    let note = match key.effect {
+    let _ = writeln!(out, "\n# {}{}", key.doc, note(key.effect));
+    let expected = rule::expects(&key.rule);
+    let given = written.iter().find(|(name, _)| *name == key.name);
+    let _ = match (given, key.default) {
+        (Some((_, value)), _) => writeln!(out, "{} = {value} # {expected}", key.name),
+        (None, Default::Is(value)) => writeln!(out, "# {} = {value} # {expected}", key.name),
+        (None, _) => writeln!(out, "# {} = # {expected}", key.name),
+    };
+}
+
+fn note(effect: Effect) -> &'static str {
+    match effect {
         Effect::Now => "",
         Effect::Later(_) => " (Not in effect yet in this version.)",
         Effect::Refused => " (Not supported yet in this version.)",
-    };
-    let _ = writeln!(out, "\n# {}{note}", key.doc);
-    if let Some((_, value)) = written.iter().find(|(name, _)| *name == key.name) {
-        let _ = writeln!(out, "{} = {value}", key.name);
-        return;
     }
-    let _ = match key.default {
-        Default::Is(value) => writeln!(out, "# {} = {value}", key.name),
-        _ => writeln!(out, "# {} = … ({})", key.name, rule::expects(&key.rule)),
-    };
 }
 
 /// A TOML string.

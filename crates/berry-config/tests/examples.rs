@@ -1,8 +1,19 @@
 //! Every example file of the repository loads without an error, and warns of nothing but what is listed here.
 
-use std::path::{Path, PathBuf};
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; a panic is how a test fails"
+)]
 
-use berry_config::{Colour, Config, Severity, load, render};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use berry_config::{Billing, Colour, Config, Problem, Severity, UserToken, load, render, starter};
+use berry_vocab::{ModelId, Protocol, Secret};
+
+/// As random as those that `berry init` makes.
+const TOKEN: &str = "berry-5b1d9e0a7c42f86e13d0b7";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -45,4 +56,89 @@ fn every_example_loads_and_warns_of_its_placeholders_only() {
         let unexpected: Vec<_> = warnings.iter().filter(|warning| !is_expected(warning)).collect();
         assert!(unexpected.is_empty(), "{}: {unexpected:?}", path.display());
     }
+}
+
+#[test]
+fn the_reference_is_the_starter_file_of_today() {
+    let path = folder().join("reference.toml");
+    let now = starter(true, TOKEN);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        now,
+        "UPDATE_GOLDEN=1 writes it anew"
+    );
+}
+
+#[test]
+fn the_classic_file_means_what_it_says() {
+    let (config, _) = read(&folder().join("berry-api-classic.toml"));
+    assert_eq!(config.settings.timeouts.request, Some(Duration::from_secs(30)));
+    assert_eq!(config.settings.smart_ai.timeout_penalty, 0.2);
+    let ids: Vec<_> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
+    assert_eq!(ids, ["openai-primary", "claude"], "in the order of the file");
+    assert_eq!(config.providers[0].max_retries, Some(3));
+    assert_eq!(config.providers[0].headers[0].0, "x-team");
+    assert_eq!(config.providers[1].protocol, Protocol::Anthropic);
+    assert_eq!(config.models[0].backends[1].billing, Billing::PerRequest);
+    assert_eq!(config.models[1].fallbacks, [ModelId::new("gpt-4")]);
+    assert_eq!(config.users[0].allowed_models, None);
+    let allowed = config.users[1].allowed_models.as_deref();
+    assert_eq!(
+        allowed,
+        Some(&[ModelId::new("gpt-4"), ModelId::new("claude-3-sonnet")][..])
+    );
+}
+
+#[test]
+fn the_starter_files_load_and_warn_of_the_placeholder_key_only() {
+    for advanced in [false, true] {
+        let text = starter(advanced, TOKEN);
+        let loaded = load(&text, Path::new("config.toml"));
+        let told: Vec<_> = loaded.problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(told, ["the API key of `openai` is a placeholder"]);
+        let config = loaded.config.unwrap();
+        assert_eq!(config.users[0].token, UserToken::Plain(Secret::new(TOKEN.to_owned())));
+        assert_eq!(config.users[0].tags, ["admin"]);
+    }
+}
+
+/// Every key with a default, uncommented: so each documented default is one that its own rule takes, and names a known key.
+#[test]
+fn every_documented_default_loads() {
+    let text: String = starter(true, TOKEN)
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| is_setting(rest))
+                .unwrap_or(line)
+                .to_owned()
+                + "\n"
+        })
+        .collect();
+    let loaded = load(&text, Path::new("config.toml"));
+    let told = render(&loaded.problems, Path::new("config.toml"), Colour::Never);
+    let known = |p: &Problem| p.message.contains("not in effect yet") || p.message.contains("placeholder");
+    assert!(loaded.problems.iter().all(known), "{told}");
+    let plain = load(&starter(true, TOKEN), Path::new("config.toml"));
+    assert_eq!(
+        format!("{:?}", loaded.config.unwrap()),
+        format!("{:?}", plain.config.unwrap())
+    );
+}
+
+/// `key = value # …`, or a table's header.
+fn is_setting(line: &str) -> bool {
+    let is_key = |key: &str| {
+        !key.is_empty()
+            && key
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    line.starts_with('[')
+        || line
+            .split_once(" = ")
+            .is_some_and(|(key, value)| is_key(key) && !value.starts_with('#'))
 }

@@ -17,8 +17,10 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
         .flat_map(|m| m.tables("backends"))
         .filter_map(|backend| backend.text("provider"))
         .collect();
+    // Where a name leads nowhere, the provider that seems unused is probably the one that was meant.
+    let sure = used.iter().all(|id| tables.provider(id).is_some());
     for provider in &tables.providers {
-        if !used.contains(&provider.id) {
+        if sure && !used.contains(&provider.id) {
             let message = format!("no model uses the provider `{}`", provider.id);
             problems.warning(&provider.place, message, "name it in a model's backends, or remove it");
         }

@@ -59,7 +59,8 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
     }
     let works = |backend: &Checked| {
         let provider = backend.text("provider").and_then(|id| tables.provider(&id));
-        backend.flag("enabled") && provider.is_some_and(|provider| provider.flag("enabled"))
+        // A provider that is not there is reported already.
+        backend.flag("enabled") && provider.is_none_or(|provider| provider.flag("enabled"))
     };
     if table.flag("enabled") && !backends.is_empty() && !backends.iter().any(works) {
         let message = format!("the model `{}` has no enabled backend: nothing can answer it", table.id);

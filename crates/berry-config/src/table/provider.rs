@@ -179,7 +179,11 @@ fn base_url(t: &Checked, protocol: Protocol, reader: &mut Reader<'_>) -> Option<
         reader.masks.push(place.span.clone());
     }
     BaseUrl::parse(&text, protocol)
-        .map_err(|error| reader.problems.error(&place, error.to_string(), error.remedy()))
+        .map_err(|error| {
+            reader
+                .problems
+                .error(&place, format!("`base_url`: {error}"), error.remedy())
+        })
         .ok()
 }
 

@@ -1,0 +1,279 @@
+//! Promises of loading that no golden file shows.
+
+use std::path::Path;
+
+use berry_config::{Colour, Severity, load, load_file, render, to_json};
+use proptest::prelude::*;
+
+const GOOD: &str = r#"
+[providers.openai]
+base_url = "https://api.openai.com/v1"
+api_key = "sk-live-7c41f0b2d9a3e856"
+[models.gpt]
+backends = [{ provider = "openai", model = "gpt-4o" }]
+[users.me]
+token = "berry-5b1d9e0a7c42f86e13d0b7"
+"#;
+
+fn messages(text: &str) -> Vec<String> {
+    load(text, Path::new("config.toml"))
+        .problems
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect()
+}
+
+#[test]
+fn a_good_file_has_no_problem_and_its_secrets_do_not_print() {
+    let loaded = load(GOOD, Path::new("/etc/berry/config.toml"));
+    assert_eq!(loaded.problems, []);
+    let shown = format!("{loaded:?}");
+    assert!(
+        !shown.contains("7c41f0b2d9a3e856") && !shown.contains("5b1d9e0a7c42f86e13d0b7"),
+        "{shown}"
+    );
+    let config = loaded.config.unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/berry/./data"));
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:3000");
+    assert_eq!(config.server.max_body_bytes, 64 << 20);
+    assert_eq!(config.providers[0].connection.pool_max_idle, 1024);
+}
+
+#[test]
+fn byte_order_mark_and_windows_line_ends_are_no_problem() {
+    assert_eq!(messages(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))), [""; 0]);
+    let text = format!("\u{feff}{}", GOOD.replace("\"gpt-4o\"", "1").replace('\n', "\r\n"));
+    let loaded = load(&text, Path::new("config.toml"));
+    assert_eq!((loaded.problems[0].line, loaded.problems[0].column), (6, 44));
+}
+
+#[test]
+fn problems_as_json_have_the_fields_of_the_contract() {
+    let loaded = load(
+        &GOOD.replace("gpt-4o\"", "gpt-4o\", weight = 200"),
+        Path::new("config.toml"),
+    );
+    assert_eq!(
+        to_json(&loaded.problems),
+        serde_json::json!({ "problems": [{
+            "severity": "error",
+            "line": 6,
+            "column": 63,
+            "path": "models.gpt.backends[0].weight",
+            "message": "`weight` is out of range",
+            "remedy": "write a number above 0 and at most 100",
+        }] })
+    );
+}
+
+#[test]
+fn colours_are_there_only_when_asked_for() {
+    let loaded = load("", Path::new("config.toml"));
+    assert!(!render(&loaded.problems, &loaded.origin, Colour::Never).contains('\u{1b}'));
+    assert!(render(&loaded.problems, &loaded.origin, Colour::Always).contains("\u{1b}[1;31merror\u{1b}[0m"));
+}
+
+#[test]
+fn secrets_are_read_from_files_beside_the_configuration_and_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "berry-5b1d9e0a7c42f86e13d0b7\r\n").unwrap();
+    let text = GOOD
+        .replace("\"berry-5b1d9e0a7c42f86e13d0b7\"", "{ file = \"token\" }")
+        .replace("\"sk-live-7c41f0b2d9a3e856\"", "{ env = \"CARGO_PKG_NAME\" }");
+    let loaded = load(&text, &folder.path().join("config.toml"));
+    let config = loaded.config.unwrap();
+    assert_eq!(config.providers[0].api_keys[0].expose(), "berry-config");
+    assert!(format!("{:?}", config.users[0].token).contains("***"));
+    assert_eq!(config.users[0].token, {
+        let direct = load(GOOD, Path::new("config.toml")).config.unwrap();
+        direct.users[0].token.clone()
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = load_file(&folder.path().join("config.toml"));
+    assert!(
+        missing.problems[0].remedy.contains("berry init"),
+        "{:?}",
+        missing.problems
+    );
+    let binary = folder.path().join("binary.toml");
+    std::fs::write(&binary, b"# fine\nname = \"\xff\"\n").unwrap();
+    assert!(
+        load_file(&binary).problems[0]
+            .message
+            .contains("not UTF-8, from line 2")
+    );
+    let big = folder.path().join("big.toml");
+    std::fs::write(&big, vec![b'#'; (16 << 20) + 1]).unwrap();
+    assert!(load_file(&big).problems[0].message.contains("bigger than 16 MiB"));
+    assert!(load_file(folder.path()).config.is_none());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_secrets_that_all_can_read_is_warned_about_and_refused_when_strict() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let severities = |text: &str, mode: u32| -> Vec<Severity> {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        load_file(&path)
+            .problems
+            .into_iter()
+            .map(|problem| problem.severity)
+            .collect()
+    };
+    assert_eq!(severities(GOOD, 0o600), []);
+    assert_eq!(severities(GOOD, 0o644), [Severity::Warning]);
+    assert_eq!(
+        severities(&format!("{GOOD}[security]\nstrict = true\n"), 0o644),
+        [Severity::Error]
+    );
+}
+
+#[test]
+fn times_and_sizes_read_as_numbers_and_as_strings() {
+    for (written, millis) in [
+        ("30", 30_000),
+        ("1.5", 1_500),
+        ("\"250ms\"", 250),
+        ("\"2m\"", 120_000),
+        ("\"45\"", 45_000),
+    ] {
+        let text = format!("{GOOD}[settings]\nstream_idle_timeout_seconds = {written}\n");
+        let config = load(&text, Path::new("config.toml")).config.unwrap();
+        assert_eq!(
+            config.settings.timeouts.stream_idle.unwrap().as_millis(),
+            millis,
+            "{written}"
+        );
+    }
+    for (written, bytes) in [("1048576", 1 << 20), ("\"1MiB\"", 1 << 20), ("\"1MB\"", 1_000_000)] {
+        let text = format!("{GOOD}[server]\nmax_body_bytes = {written}\n");
+        assert_eq!(
+            load(&text, Path::new("config.toml"))
+                .config
+                .unwrap()
+                .server
+                .max_body_bytes,
+            bytes
+        );
+    }
+}
+
+#[test]
+fn a_public_admin_listener_is_a_warning_once_it_is_allowed() {
+    let text = format!("{GOOD}[admin]\nlisten = \"0.0.0.0:3001\"\nallow_public_without_tls = true\n");
+    let loaded = load(&text, Path::new("config.toml"));
+    assert!(loaded.config.is_some());
+    assert_eq!(loaded.problems.len(), 1);
+}
+
+#[test]
+fn very_many_problems_are_told_in_bounded_time() {
+    let mut text = String::from(GOOD);
+    text.push_str("[settings]\n");
+    (0..20_000).for_each(|n| text.push_str(&format!("unknown_{n} = {n}\n")));
+    let started = std::time::Instant::now();
+    assert_eq!(messages(&text).len(), 20_000);
+    assert!(started.elapsed().as_secs() < 20);
+}
+
+/// Bits of configuration in any order: close enough to a real file to get past the parser often.
+fn tomlish() -> impl Strategy<Value = String> {
+    let names = prop::sample::select(vec![
+        "settings",
+        "server",
+        "admin",
+        "providers",
+        "models",
+        "users",
+        "a",
+        "backends",
+        "token",
+        "api_key",
+        "headers",
+        "listen",
+        "max_retries",
+        "rate_limit",
+        "expires_at",
+        "weight",
+        "fallbacks",
+        "\"模\"",
+        "base_url",
+        "proxy_url",
+        "security",
+        "strict",
+    ]);
+    let values = prop::sample::select(vec![
+        "1",
+        "-1",
+        "1.5",
+        "nan",
+        "true",
+        "\"a\"",
+        "\"\"",
+        "[]",
+        "[1]",
+        "[\"a\"]",
+        "{}",
+        "{ file = \"/\" }",
+        "{ env = \"\" }",
+        "{ a = { b = 1 } }",
+        "1979-05-27",
+        "1979-05-27T07:32:00Z",
+        "\"30s\"",
+        "\"sealed:x\"",
+        "\"http://a\"",
+        "9999999999999999999999",
+        "'''x\ny'''",
+        "\"\\u0000\"",
+        "[[1]]",
+        "\"",
+        "[",
+        "\"::1\"",
+        "\"0.0.0.0:1\"",
+    ]);
+    let line = (names.clone(), names, values, 0..5u8).prop_map(|(a, b, value, form)| match form {
+        0 => format!("[{a}]\n"),
+        1 => format!("[{a}.{b}]\n"),
+        2 => format!("[[{a}.a.{b}]]\n"),
+        3 => format!("{a}.{b} = {value}\n"),
+        _ => format!("{a} = {value}\n"),
+    });
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.concat())
+}
+
+fn survives(text: &str) {
+    let loaded = load(text, Path::new("config.toml"));
+    assert_eq!(
+        loaded.config.is_none(),
+        loaded.problems.iter().any(berry_config::Problem::is_error)
+    );
+    let _ = render(&loaded.problems, &loaded.origin, Colour::Always);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_loading_panic(text in "\\PC{0,200}|(?s).{0,60}") {
+        survives(&text);
+    }
+
+    #[test]
+    fn no_tomlish_text_makes_loading_panic(text in tomlish()) {
+        survives(&text);
+        survives(&format!("{GOOD}{text}"));
+    }
+
+    #[test]
+    fn no_cut_of_a_good_file_makes_loading_panic_or_shows_a_secret(at in 0..GOOD.len(), end in "[\"'\\[=\u{0}]?") {
+        let text = format!("{}{end}", &GOOD[..at]);
+        let loaded = load(&text, Path::new("config.toml"));
+        let told = render(&loaded.problems, &loaded.origin, Colour::Never);
+        prop_assert!(!told.contains("7c41") && !told.contains("5b1d"), "{told}");
+    }
+}
