@@ -27,6 +27,7 @@ pub(crate) struct Source<'t> {
     text: &'t str,
     /// Where each line begins.
     lines: Vec<usize>,
+    /// In order, none touching another.
     masks: Vec<Range<usize>>,
 }
 
@@ -60,7 +61,11 @@ impl<'t> Source<'t> {
         let lines = std::iter::once(0)
             .chain(text.match_indices('\n').map(|(at, _)| at + 1))
             .collect();
-        Self { text, lines, masks }
+        Self {
+            text,
+            lines,
+            masks: merged(masks),
+        }
     }
 
     /// Line and column, both from 1, of a byte offset.
@@ -108,8 +113,9 @@ impl<'t> Source<'t> {
 
     fn cells(&self, line: &Range<usize>) -> Vec<Cell> {
         let mut cells: Vec<Cell> = Vec::new();
-        let overlaps = |mask: &&Range<usize>| mask.start < line.end && line.start < mask.end;
-        let mut masks: Vec<Range<usize>> = self.masks.iter().filter(overlaps).cloned().collect();
+        let first = self.masks.partition_point(|mask| mask.end <= line.start);
+        let overlapping = self.masks[first..].iter().take_while(|mask| mask.start < line.end);
+        let mut masks: Vec<Range<usize>> = overlapping.cloned().collect();
         masks.extend(key_like_words(&self.text[line.clone()]).map(|w| line.start + w.start..line.start + w.end));
         for (offset, c) in self.text[line.clone()].char_indices() {
             let at = line.start + offset..line.start + offset + c.len_utf8();
@@ -127,6 +133,19 @@ impl<'t> Source<'t> {
         }
         cells
     }
+}
+
+/// The same bytes in order, without overlaps.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 fn visible(c: char) -> Shown {

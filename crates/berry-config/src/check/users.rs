@@ -25,9 +25,21 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
         );
     }
     tokens(tables, problems);
+    let tags_of = |model: &Checked| {
+        model
+            .tables("backends")
+            .iter()
+            .map(|b| b.strings("tags"))
+            .collect::<Vec<_>>()
+    };
+    let wanted: Vec<(&str, Vec<String>)> = tables
+        .models
+        .iter()
+        .flat_map(|model| tags_of(model).into_iter().map(|tags| (model.id.as_str(), tags)))
+        .collect();
     for user in &tables.users {
         allowed_models(tables, user, problems);
-        reach(tables, user, problems);
+        reach(tables, &wanted, user, problems);
         expiry(user, problems);
         rate_limit::check(problems, &user.table("rate_limit", &rate_limit::TABLE));
     }
@@ -70,22 +82,17 @@ fn allowed_models(tables: &Tables, user: &Checked, problems: &mut Problems) {
     }
 }
 
-/// Warns where the user's tags leave none of the backends of its models.
-fn reach(tables: &Tables, user: &Checked, problems: &mut Problems) {
+/// Warns where the user's tags leave none of the backends of its models. `wanted` are the tags of each backend, by model.
+fn reach(tables: &Tables, wanted: &[(&str, Vec<String>)], user: &Checked, problems: &mut Problems) {
     let tags = user.strings("tags");
+    if tags.is_empty() || !user.flag("enabled") {
+        return;
+    }
     let allowed = tables.names.find_all(&user.strings("allowed_models"));
-    let mine = |model: &&Checked| allowed.is_empty() || allowed.iter().any(|id| id.as_str() == model.id);
-    let backends: Vec<Checked> = tables
-        .models
-        .iter()
-        .filter(mine)
-        .flat_map(|model| model.tables("backends"))
-        .collect();
-    let open = |backend: &Checked| {
-        let wanted = backend.strings("tags");
-        wanted.is_empty() || wanted.iter().any(|tag| tags.contains(tag))
-    };
-    if user.flag("enabled") && !tags.is_empty() && !backends.is_empty() && !backends.iter().any(open) {
+    let mine = |model: &str| allowed.is_empty() || allowed.iter().any(|id| id.as_str() == model);
+    let open = |wanted: &[String]| wanted.is_empty() || wanted.iter().any(|tag| tags.contains(tag));
+    let mut backends = wanted.iter().filter(|(model, _)| mine(model)).peekable();
+    if backends.peek().is_some() && !backends.any(|(_, wanted)| open(wanted)) {
         let message = format!("the tags of `{}` leave it no backend at all", user.id);
         let remedy = "give it a tag that its backends have, or no tags to let it use all";
         problems.warning(&user.at("tags"), message, remedy);
