@@ -141,7 +141,7 @@ fn times_and_sizes_read_as_numbers_and_as_strings() {
         ("30", 30_000),
         ("1.5", 1_500),
         ("\"250ms\"", 250),
-        ("\"2m\"", 14_000),
+        ("\"2m\"", 120_000),
         ("\"45\"", 45_000),
     ] {
         let text = format!("{GOOD}[settings]\nstream_idle_timeout_seconds = {written}\n");
