@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use berry_wire::{boundary, scan_form, scan_json};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -75,5 +75,9 @@ fn bench_form(criterion: &mut Criterion) {
     group.bench_function("scan", |b| b.iter(|| scan_form(black_box(&body), &boundary)));
 }
 
-criterion_group!(benches, bench, bench_form);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    bench(&mut criterion);
+    bench_form(&mut criterion);
+    criterion.final_summary();
+}

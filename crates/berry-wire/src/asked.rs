@@ -203,7 +203,7 @@ fn nested_models(operation: Operation, body: &[u8]) -> Vec<Range<usize>> {
     struct Nested<'b> {
         #[serde(borrow, default)]
         requests: Vec<Request<'b>>,
-        #[serde(borrow)]
+        #[serde(borrow, alias = "generate_content_request")]
         generate_content_request: Option<Request<'b>>,
     }
     if !matches!(operation, Operation::BatchEmbedContents | Operation::GeminiCountTokens) {
@@ -315,5 +315,175 @@ fn slice(body: &Bytes, place: Range<usize>) -> Bytes {
         body.slice(place)
     } else {
         Bytes::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Matched, find};
+
+    fn ask(path: &str, content_type: Option<&str>, body: &str) -> Result<Asked, Failure> {
+        let Ok(Matched::Call(call)) = find("POST", path) else {
+            panic!("{path} is a call")
+        };
+        read(&call, content_type, body.as_bytes())
+    }
+
+    fn chat(body: &str) -> Result<Asked, Failure> {
+        ask("/v1/chat/completions", None, body)
+    }
+
+    fn edited(asked: &Asked, body: &str, model: &str) -> String {
+        let pieces = asked.edited(&Bytes::copy_from_slice(body.as_bytes()), model);
+        assert_eq!(pieces.len(), pieces.to_vec().len());
+        String::from_utf8(pieces.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_body_that_needs_no_change_stays_one_piece_of_the_same_memory() {
+        let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+        let asked = chat(r#"{"model":"m","messages":[]}"#).unwrap();
+        let pieces = asked.edited(&body, "m");
+        assert_eq!(pieces.count(), 1);
+        assert_eq!(pieces.iter().next().map(|piece| piece.as_ptr()), Some(body.as_ptr()));
+    }
+
+    #[test]
+    fn only_the_model_and_the_control_field_change() {
+        let body = r#"{ "n":1e400, "model" : "m\u002d1" ,"backend":"cheap", "x":"\u0000" }"#;
+        let asked = chat(body).unwrap();
+        assert_eq!(
+            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
+            ("m-1", false, Some("cheap"))
+        );
+        assert_eq!(
+            edited(&asked, body, "m-1"),
+            r#"{ "n":1e400, "model" : "m\u002d1" , "x":"\u0000" }"#
+        );
+        assert_eq!(
+            edited(&asked, body, "a\"b"),
+            r#"{ "n":1e400, "model" : "a\"b" , "x":"\u0000" }"#
+        );
+    }
+
+    #[test]
+    fn what_is_asked_wrongly_is_refused_with_the_field_named() {
+        let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(257));
+        let longer = format!(r#"{{"model":"{}"}}"#, "m".repeat(100_000));
+        for (body, code, param) in [
+            ("{}", Code::InvalidRequest, Some("model")),
+            (r#"{"model":""}"#, Code::InvalidRequest, Some("model")),
+            (r#"{"model":null}"#, Code::InvalidRequest, Some("model")),
+            (r#"{"model":["m"]}"#, Code::InvalidRequest, Some("model")),
+            (r#"{"model":"a\nb"}"#, Code::InvalidRequest, Some("model")),
+            (r#"{"model":"a\ud800"}"#, Code::InvalidJson, None),
+            (r#"{"model":"a\q"}"#, Code::InvalidJson, None),
+            (&long, Code::InvalidRequest, Some("model")),
+            (&longer, Code::InvalidRequest, Some("model")),
+            (r#"{"model":"m","model":"n"}"#, Code::InvalidRequest, Some("model")),
+            (r#"{"model":"m","stream":"true"}"#, Code::InvalidRequest, Some("stream")),
+            (r#"{"model":"m","stream":1}"#, Code::InvalidRequest, Some("stream")),
+            (r#"{"model":"m","backend":1}"#, Code::InvalidRequest, Some("backend")),
+            (r#"{"model":"m","backend":""}"#, Code::InvalidRequest, Some("backend")),
+            (r#"{"model":"m""#, Code::InvalidJson, None),
+        ] {
+            let failure = chat(body).unwrap_err();
+            assert_eq!(
+                (failure.code(), failure.at_param()),
+                (code, param),
+                "{}",
+                &body[..body.len().min(60)]
+            );
+        }
+        let deep = format!(r#"{{"model":"m","x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
+        assert_eq!(chat(&deep).unwrap_err().code(), Code::JsonDepth);
+        assert!(chat(r#"{"model":"m","stream":true}"#).unwrap().stream);
+        assert!(!chat(r#"{"model":"m","stream":null}"#).unwrap().stream);
+    }
+
+    #[test]
+    fn gemini_names_the_model_in_the_path_and_streams_by_the_verb() {
+        let body = r#"{"contents":[],"backend":"b","stream":"whatever"}"#;
+        let asked = ask("/v1beta/models/a%2Fb:streamGenerateContent", None, body).unwrap();
+        assert_eq!(
+            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
+            ("a/b", true, Some("b"))
+        );
+        assert_eq!(edited(&asked, body, "other"), r#"{"contents":[],"stream":"whatever"}"#);
+        assert!(!ask("/v1beta/models/m:generateContent", None, "{}").unwrap().stream);
+        let broken = ask("/v1beta/models/%ff:generateContent", None, "{}").unwrap_err();
+        assert_eq!(
+            (broken.code(), broken.at_param()),
+            (Code::InvalidRequest, Some("model"))
+        );
+        assert_eq!(
+            ask("/v1beta/models/m:generateContent", None, "[]").unwrap_err().code(),
+            Code::InvalidJson
+        );
+    }
+
+    #[test]
+    fn a_gemini_body_that_names_the_model_again_changes_with_the_path() {
+        let body = r#"{"requests":[{"model":"models/m","content":{"model":"models/m"}},{"model":"m"},{"model":"x"},{}],"model":"models/m"}"#;
+        let asked = ask("/v1beta/models/m:batchEmbedContents", None, body).unwrap();
+        assert_eq!(
+            edited(&asked, body, "n"),
+            r#"{"requests":[{"model":"models/n","content":{"model":"models/m"}},{"model":"n"},{"model":"x"},{}],"model":"models/n"}"#
+        );
+        let body = r#"{"generateContentRequest":{"model":"models/m","contents":[]}}"#;
+        let asked = ask("/v1beta/models/m:countTokens", None, body).unwrap();
+        assert_eq!(
+            edited(&asked, body, "tunedModels/n"),
+            body.replace("models/m", "tunedModels/n")
+        );
+    }
+
+    #[test]
+    fn a_form_changes_in_its_model_and_loses_its_control_field() {
+        let part = |name: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let form = |model: &str, backend: &str| {
+            let file = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\0\r\n";
+            [
+                file,
+                &part("model", model),
+                backend,
+                &part("stream", "true"),
+                "--b--\r\n",
+            ]
+            .concat()
+        };
+        let body = form("whisper-1", &part("backend", "cheap"));
+        let asked = ask(
+            "/v1/audio/transcriptions",
+            Some("multipart/form-data; boundary=b"),
+            &body,
+        )
+        .unwrap();
+        assert_eq!(
+            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
+            ("whisper-1", true, Some("cheap"))
+        );
+        assert_eq!(edited(&asked, &body, "w/\"3"), form("w/\"3", ""));
+        assert_eq!(edited(&asked, &body, "whisper-1"), form("whisper-1", ""));
+
+        let refused = |content_type, body| ask("/v1/images/edits", Some(content_type), body).unwrap_err().code();
+        assert_eq!(refused("multipart/form-data", &body), Code::InvalidRequest);
+        assert_eq!(refused("multipart/form-data; boundary=c", &body), Code::InvalidRequest);
+        assert_eq!(
+            refused("multipart/form-data; boundary=b", "--b--"),
+            Code::InvalidRequest
+        );
+        assert_eq!(refused("multipart/mixed; boundary=b", &body), Code::UnsupportedMedia);
+    }
+
+    #[test]
+    fn editing_another_body_than_the_one_read_does_not_panic() {
+        let asked = chat(r#"{"model":"a long name","backend":"b"}"#).unwrap();
+        for body in ["", "{}", r#"{"model":"x"}"#] {
+            asked.edited(&Bytes::from_static(body.as_bytes()), "m");
+        }
     }
 }

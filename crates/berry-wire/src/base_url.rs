@@ -137,6 +137,9 @@ impl BaseUrl {
 
     fn settle_prefix(&mut self, path: &str, protocol: Protocol, as_it_is: bool) {
         let spec = spec(protocol);
+        if ends_in_version(path) {
+            return;
+        }
         let endpoints = spec
             .routes
             .iter()
@@ -147,7 +150,7 @@ impl BaseUrl {
             if matches!(route.shape, Shape::Verb(_)) {
                 self.whole = Some((route.operation, path.to_owned()));
             }
-        } else if !as_it_is && !ends_in_version(path) {
+        } else if !as_it_is {
             self.prefix.push_str(spec.versions.first().copied().unwrap_or_default());
         }
     }

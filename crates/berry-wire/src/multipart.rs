@@ -85,32 +85,35 @@ pub fn boundary(content_type: &str) -> Option<String> {
 
 /// Finds the fields in a form.
 pub fn scan_form(body: &[u8], boundary: &str) -> Result<Form, FormError> {
-    let delimiter = ["\r\n--", boundary].concat();
-    let finder = memmem::Finder::new(delimiter.as_bytes());
+    let dashes = ["--", boundary].concat();
+    let finder = memmem::Finder::new(dashes.as_bytes());
     let mut form = Form::default();
-    let mut start = first_delimiter(body, &finder)?;
+    let mut start = first_delimiter(body, dashes.as_bytes())?;
     for _ in 0..MAX_PARTS {
-        let after = start + delimiter.len() - 2;
+        let after = start + dashes.len();
         let Some(head) = part_head(body, after)? else {
-            return Ok(form);
-        };
-        let content = head.end;
-        // The empty line before a content may be the one that its delimiter begins with.
-        let from = content.saturating_sub(2);
-        let rest = body.get(from..).unwrap_or_default();
-        let end = from + finder.find(rest).ok_or(FormError::Truncated)?;
-        let next = end + 2;
-        if let Some(name) = field_name(body.get(head).unwrap_or_default())? {
-            let field = Field {
-                value: content..end.max(content),
-                cut: start..next,
+            let epilogue = body.get(after..).unwrap_or_default();
+            return if finder.find(epilogue).is_none() {
+                Ok(form)
+            } else {
+                Err(FormError::AmbiguousBoundary)
             };
+        };
+        let content = content(body, head.end, &finder)?;
+        let next = content.end + 2;
+        if let Some(name) = field_name(body.get(head).unwrap_or_default())? {
             let slot = match name {
                 "model" => &mut form.model,
                 "stream" => &mut form.stream,
                 _ => &mut form.backend,
             };
-            if slot.replace(field).is_some() {
+            if slot
+                .replace(Field {
+                    value: content,
+                    cut: start..next,
+                })
+                .is_some()
+            {
                 return Err(FormError::Duplicate(name));
             }
         }
@@ -119,29 +122,39 @@ pub fn scan_form(body: &[u8], boundary: &str) -> Result<Form, FormError> {
     Err(FormError::TooManyParts)
 }
 
-/// Where the first delimiter's dashes stand. What precedes it is a preamble that nobody reads.
-fn first_delimiter(body: &[u8], finder: &memmem::Finder<'_>) -> Result<usize, FormError> {
-    let dashes = finder.needle().get(2..).unwrap_or_default();
-    if body.starts_with(dashes) {
-        return Ok(0);
+/// Where the first delimiter's dashes stand. RFC 2046 allows a preamble before it, but no client of a form writes one.
+fn first_delimiter(body: &[u8], dashes: &[u8]) -> Result<usize, FormError> {
+    let start = if body.starts_with(b"\r\n") { 2 } else { 0 };
+    if body.get(start..).is_some_and(|body| body.starts_with(dashes)) {
+        Ok(start)
+    } else {
+        Err(FormError::Truncated)
     }
-    finder.find(body).map(|at| at + 2).ok_or(FormError::Truncated)
+}
+
+/// A part's content, up to the line break that belongs to the next delimiter. Some readers take the boundary for a delimiter
+/// also after a bare line feed, or without the line break that an empty content needs, so it must not stand anywhere else.
+fn content(body: &[u8], start: usize, finder: &memmem::Finder<'_>) -> Result<Range<usize>, FormError> {
+    let rest = body.get(start..).unwrap_or_default();
+    let dashes = finder.find(rest).ok_or(FormError::Truncated)?;
+    match rest.get(..dashes).and_then(|content| content.strip_suffix(b"\r\n")) {
+        Some(content) => Ok(start..start + content.len()),
+        None => Err(FormError::AmbiguousBoundary),
+    }
 }
 
 /// The headers of the part whose delimiter ended at `after`, with the empty line that ends them; `None` after the last part.
 fn part_head(body: &[u8], after: usize) -> Result<Option<Range<usize>>, FormError> {
     let rest = body.get(after..).unwrap_or_default();
-    if rest.starts_with(b"--") {
-        return Ok(None);
-    }
-    let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let line_end = rest.get(padding..).unwrap_or_default();
-    if !line_end.starts_with(b"\r\n") {
-        return Err(if line_end.is_empty() {
-            FormError::Truncated
-        } else {
-            FormError::AmbiguousBoundary
-        });
+    let last = rest.strip_prefix(b"--");
+    let padded = last.unwrap_or(rest);
+    let padding = padded.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let line_end = padded.get(padding..).unwrap_or_default();
+    match (last, line_end.first()) {
+        (Some(_), None | Some(b'\r' | b'\n')) => return Ok(None),
+        (None, Some(b'\r')) if line_end.starts_with(b"\r\n") => {}
+        (None, None) => return Err(FormError::Truncated),
+        _ => return Err(FormError::AmbiguousBoundary),
     }
     let start = after + padding + 2;
     let rest = body.get(start..).unwrap_or_default();
@@ -327,6 +340,15 @@ mod tests {
                 format!("--b\r\n{disposition}\r\n\r\nx\r\n--by\r\n--b--"),
                 FormError::AmbiguousBoundary,
             ),
+            (
+                format!("--b\r\n{disposition}\r\n\r\nx\n--b\r\n\r\ny\r\n--b--"),
+                FormError::AmbiguousBoundary,
+            ),
+            (
+                format!("--b\r\n{disposition}\r\n\r\n--b--"),
+                FormError::AmbiguousBoundary,
+            ),
+            ("--b\r\n\r\n\r\n--b--x".to_owned(), FormError::AmbiguousBoundary),
             (part("no header"), FormError::PartHead),
             (part(" folded: x"), FormError::PartHead),
             (part(&format!("{disposition}\r\n{disposition}")), FormError::PartHead),
@@ -370,11 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn preamble_and_epilogue_are_nobodys() {
-        let body = format!("preamble --b\r\n{FORM}epilogue\r\n--b\r\n");
+    fn an_epilogue_is_nobodys_but_hides_no_part() {
+        let epilogue = format!("\r\n{FORM}epilogue");
         assert_eq!(
-            text(&body, scan_form(body.as_bytes(), "b").unwrap().model),
+            text(&epilogue, scan_form(epilogue.as_bytes(), "b").unwrap().model),
             Some("whisper-1")
         );
+        for two in [format!("{FORM}{FORM}"), format!("x\r\n{FORM}")] {
+            assert!(scan_form(two.as_bytes(), "b").is_err());
+        }
     }
 }

@@ -103,6 +103,9 @@ pub(crate) fn string_value(literal: &[u8]) -> Option<String> {
     serde_json::from_slice(literal).ok()
 }
 
+/// How many bytes of a string are looked at together.
+const BLOCK: usize = 32;
+
 struct Cursor<'b> {
     body: &'b [u8],
     /// The next byte to read.
@@ -210,12 +213,38 @@ impl Cursor<'_> {
             let rest = self.body.get(self.at..).unwrap_or_default();
             let quote = self.at + find_quote(rest).ok_or(ScanError::Truncated)?;
             self.at = quote + 1;
-            let before = self.body.get(start..quote).unwrap_or_default();
-            // A backslash is rare just before a quote, so the run is counted only where there is one.
-            if before.last() != Some(&b'\\') || backslashes_at_end(before) % 2 == 0 {
+            if !self.is_escaped(start, quote) || self.skip_quoted_text(start) {
                 return Ok(());
             }
         }
+    }
+
+    /// Goes on in a string that held an escaped quote, for there code or JSON is quoted, with a quote every few bytes: block by
+    /// block, as long as each holds one. Whether the string ended.
+    fn skip_quoted_text(&mut self, start: usize) -> bool {
+        while let Some(block) = self.body.get(self.at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+            let mut found = quote_mask(block);
+            if found == 0 {
+                return false;
+            }
+            while found != 0 {
+                let quote = self.at + found.trailing_zeros() as usize;
+                if !self.is_escaped(start, quote) {
+                    self.at = quote + 1;
+                    return true;
+                }
+                found &= found - 1;
+            }
+            self.at += BLOCK;
+        }
+        false
+    }
+
+    /// Whether an odd number of backslashes stands before this quote, in the string that begins at `start`.
+    fn is_escaped(&self, start: usize, quote: usize) -> bool {
+        let before = self.body.get(start..quote).unwrap_or_default();
+        let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+        !backslashes.is_multiple_of(2)
     }
 
     /// Skips an object or array; the cursor stands after its opening bracket, and then after its closing one.
@@ -277,18 +306,15 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-fn backslashes_at_end(text: &[u8]) -> usize {
-    text.iter().rev().take_while(|byte| **byte == b'\\').count()
-}
-
-/// The first quote. Most strings of a body are short (keys, roles), for which a call of `memchr` costs more than the look at
-/// two words; most bytes are in long ones, which `memchr` takes 32 at a time.
+/// The first quote. Most strings of a body are short (keys, roles), and code is full of quotes, for which a call of `memchr`
+/// costs more than the look at a few words; most bytes are in long strings, which `memchr` takes 32 at a time.
 fn find_quote(text: &[u8]) -> Option<usize> {
     const NEAR: usize = 16;
     let Some(near) = text.first_chunk::<NEAR>() else {
         return text.iter().position(|byte| *byte == b'"');
     };
-    let found = quotes(u128::from_le_bytes(*near));
+    let near = u128::from_le_bytes(*near);
+    let found = u128::from(quotes(near as u64)) | u128::from(quotes((near >> 64) as u64)) << 64;
     if found != 0 {
         return usize::try_from(found.trailing_zeros() / 8).ok();
     }
@@ -296,10 +322,23 @@ fn find_quote(text: &[u8]) -> Option<usize> {
 }
 
 /// Sets the high bit of each byte that is a quote; above the lowest of them also of others, which is not looked at.
-fn quotes(word: u128) -> u128 {
-    const ONES: u128 = u128::from_le_bytes([1; 16]);
+fn quotes(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
     let zeroed = word ^ (ONES * 0x22);
     zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7)
+}
+
+/// One bit for each byte of the block, set where it is a quote.
+fn quote_mask(block: &[u8; BLOCK]) -> u32 {
+    const LOW: u64 = u64::from_le_bytes([0x7f; 8]);
+    const GATHER: u64 = 0x0002_0408_1020_4081;
+    let (words, _) = block.as_chunks::<8>();
+    words.iter().rev().fold(0, |mask, word| {
+        let word = u64::from_le_bytes(*word) ^ u64::from_le_bytes([b'"'; 8]);
+        // The high bit of each byte that is zero now, and of no other; then those eight bits side by side.
+        let zero = !(((word & LOW) + LOW) | word | LOW);
+        mask << 8 | ((zero >> 7).wrapping_mul(GATHER << 7) >> 56) as u32
+    })
 }
 
 /// The first quote or bracket. Between two strings there are few bytes, in arrays of numbers many: they go by blocks, whose
@@ -312,7 +351,7 @@ fn find_structural(text: &[u8]) -> Option<usize> {
     }
     let mut from = NEAR;
     while let Some(block) = text.get(from..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        if block.iter().fold(false, |any, byte| any | is_structural(*byte)) {
+        if block.iter().fold(0, |any, byte| any | u8::from(is_structural(*byte))) != 0 {
             break;
         }
         from += BLOCK;
@@ -423,6 +462,33 @@ mod tests {
         assert!(scan_json(nested(128, "{\"x\":[1,", "2]}").as_bytes()).is_err());
         assert!(scan_json(nested(64, "{\"x\":[1,", "2]}").as_bytes()).is_ok());
         assert_eq!(scan_json("{\"a\":".repeat(200_000).as_bytes()), Err(ScanError::TooDeep));
+    }
+
+    #[test]
+    fn the_mask_of_quotes_has_each_quote_and_nothing_else() {
+        for first in 0..BLOCK {
+            for second in 0..BLOCK {
+                for filler in [0, b'!', b'#', 0xa2, 0xff] {
+                    let mut block = [filler; BLOCK];
+                    block[first] = b'"';
+                    block[second] = b'"';
+                    assert_eq!(quote_mask(&block), 1 << first | 1 << second);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_strings_end_is_found_at_every_distance_from_escaped_quotes() {
+        for length in 0..120 {
+            for backslashes in 1..6 {
+                let escape = ["\\".repeat(backslashes), "\"".to_owned()].concat();
+                let text = format!("{{\"x\":\"{0}{1}{0}{1}\",\"model\":\"m\"}}", "y".repeat(length), escape);
+                let read = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+                let scan = scan_json(text.as_bytes());
+                assert_eq!(scan.is_ok_and(|scan| scan.model.is_some()), read, "{text}");
+            }
+        }
     }
 
     #[test]
