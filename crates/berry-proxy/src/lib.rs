@@ -1,1 +1,30 @@
-//! (being built)
+//! The data plane: the path of a request. It knows sockets, snapshots and the wire; it must not know the command line, the
+//! admin API, or what outlives the process.
+//!
+//! Read [`path`] first: it is the whole path on one screen. [`ports`] is what the assembly hands in.
+
+mod answer;
+mod client;
+mod deadline;
+mod downstream;
+mod gateway;
+mod live;
+mod local_executor;
+pub mod metrics;
+pub mod net;
+mod pages;
+mod path;
+pub mod ports;
+pub mod report;
+mod routes;
+mod serve;
+mod snapshot;
+mod station;
+mod upstream;
+mod worker;
+
+pub use gateway::{Gateway, Phase};
+pub use live::{Live, Rules, Standing};
+pub use serve::{Workers, WorkersOptions, server_tls};
+pub use snapshot::{Snapshot, Surroundings};
+pub use worker::Worker;

@@ -1,0 +1,49 @@
+//! An answer on its way to a client: made by the stations, relayed by whichever side carries the client.
+
+use berry_vocab::{Failure, Protocol};
+use berry_wire::Operation;
+use bytes::Bytes;
+
+use crate::snapshot::Limits;
+use crate::station::Ticket;
+use crate::upstream::UpstreamBody;
+
+/// An answer. Framing and connection fields are the relay's.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Field lines, as HTTP/1 writes them.
+    pub(crate) fields: Vec<u8>,
+    pub(crate) content: Content,
+    /// Settled when the answer is over.
+    pub(crate) ticket: Ticket,
+}
+
+/// What an answer holds.
+pub(crate) enum Content {
+    /// All of it, at hand.
+    Whole(Bytes),
+    /// An upstream's body, whose first piece has come.
+    Stream(Box<Streamed>),
+}
+
+/// An upstream's body on its way.
+pub(crate) struct Streamed {
+    pub(crate) first: Bytes,
+    pub(crate) body: UpstreamBody,
+    /// Whether it is a stream of server-sent events, so that a failure can be told within it.
+    pub(crate) is_events: bool,
+    pub(crate) operation: Operation,
+    pub(crate) limits: Limits,
+}
+
+/// Renders a failure as an answer's status, fields and body.
+pub(crate) fn refusal(failure: &Failure, dialect: Protocol, request_id: &str) -> (u16, Vec<u8>, Bytes) {
+    let rendered = berry_wire::render(failure, dialect, request_id);
+    let mut fields = Vec::with_capacity(160);
+    berry_http1::push_field(&mut fields, b"content-type", b"application/json");
+    if let Some(wait) = failure.wait() {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        berry_http1::push_field(&mut fields, b"retry-after", seconds.max(1).to_string().as_bytes());
+    }
+    (rendered.status, fields, Bytes::from(rendered.body))
+}

@@ -1,0 +1,197 @@
+//! A client's HTTP/1 connection: heads are read strictly, requests answered one after the other, answers framed anew.
+
+mod relay;
+mod wire;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use berry_http1::{Fault, Limits, find_head_end, read_request};
+use berry_vocab::{Code, Failure};
+use tokio::io::AsyncWriteExt;
+
+use crate::answer::refusal;
+use crate::client::Request;
+use crate::downstream::{Place, unwinding};
+use crate::path;
+use crate::ports::Io;
+use crate::worker::Worker;
+
+use wire::{Read, Wire};
+
+/// How long a connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// How long a head may take from its first byte (failure model, C11).
+const HEAD: Duration = Duration::from_secs(10);
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How the connection ended.
+pub(super) enum Ended {
+    /// It is closed.
+    Closed,
+    /// The client speaks HTTP/2, and `read` is the beginning of it.
+    Http2 { io: Io, read: Vec<u8> },
+}
+
+/// What came next on a connection.
+enum Next {
+    Request,
+    Http2,
+    Closed,
+    Refused(Fault),
+    TimedOut,
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    wire: Wire,
+    request: Request,
+    place: Place,
+    is_first: bool,
+}
+
+/// Serves the connection until it ends.
+pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended {
+    let mut connection = Connection {
+        wire: Wire::new(io, worker.clone()),
+        request: Request::new(peer),
+        place: Place::new(worker.clone()),
+        is_first: true,
+        worker,
+    };
+    loop {
+        match connection.next().await {
+            Next::Request => {}
+            Next::Http2 => return Ended::Http2 { io: connection.wire.io, read: connection.wire.input },
+            Next::Closed => return Ended::Closed,
+            Next::Refused(fault) => return connection.refuse(fault).await,
+            Next::TimedOut => return connection.time_out().await,
+        }
+        if !connection.exchange().await {
+            return Ended::Closed;
+        }
+    }
+}
+
+impl Connection {
+    /// Answers the request that was read; `false`: the connection is over.
+    async fn exchange(&mut self) -> bool {
+        self.is_first = false;
+        self.wire.begin(&self.request.head);
+        let handled = unwinding::catch(path::handle(&self.worker, &self.request, &mut self.wire)).await;
+        let (answer, panicked) = match handled {
+            Ok(Some(answer)) => (answer, false),
+            Ok(None) => return false,
+            Err(unwinding::Panicked) => (path::internal(&self.worker, &self.request), true),
+        };
+        // A body that was not read is skipped if it is here already; else the connection cannot go on.
+        let keep = !panicked && self.request.head.keep_alive && self.wire.skip_body() && !self.is_draining();
+        relay::relay(&mut self.wire, &self.request, answer, keep).await && keep
+    }
+
+    fn is_draining(&self) -> bool {
+        self.worker.gateway.phase() == crate::gateway::Phase::Draining
+    }
+
+    /// Waits for the next request's head.
+    async fn next(&mut self) -> Next {
+        self.wire.set_deadline(IDLE);
+        let (mut scanned, mut has_begun) = (0, false);
+        let next = poll_fn(|cx| self.poll_next(cx, &mut scanned, &mut has_begun)).await;
+        self.wire.lift_deadline();
+        next
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, scanned: &mut usize, has_begun: &mut bool) -> Poll<Next> {
+        loop {
+            if !self.wire.input.is_empty() {
+                if !std::mem::replace(has_begun, true) {
+                    self.wire.set_deadline(HEAD);
+                }
+                if let Some(next) = self.read_head(scanned) {
+                    return Poll::Ready(next);
+                }
+            }
+            match self.wire.poll_read(cx) {
+                Poll::Ready(Read::Some) => {}
+                Poll::Ready(Read::End) => return Poll::Ready(Next::Closed),
+                Poll::Pending if self.wire.input.is_empty() && self.place.poll_draining(cx) => return Poll::Ready(Next::Closed),
+                Poll::Pending => {
+                    let silent = self.wire.input.is_empty();
+                    return self.wire.poll_deadline(cx).map(|()| if silent { Next::Closed } else { Next::TimedOut });
+                }
+            }
+        }
+    }
+
+    /// Reads the head at the front of the input, if it is complete.
+    fn read_head(&mut self, scanned: &mut usize) -> Option<Next> {
+        let input = &self.wire.input;
+        if self.is_first && HTTP2_PREFACE.starts_with(input.get(..HTTP2_PREFACE.len()).unwrap_or(input)) {
+            return (input.len() >= HTTP2_PREFACE.len()).then_some(Next::Http2);
+        }
+        let limits = Limits::default();
+        if *scanned > 0 {
+            // Only once the blank line is there is a head that came in pieces read again from its start.
+            match find_head_end(input, *scanned) {
+                Ok(Some(_)) => {}
+                Ok(None) if input.len() <= limits.head => {
+                    *scanned = input.len();
+                    return None;
+                }
+                Ok(None) => return Some(Next::Refused(Fault::HeadTooLarge)),
+                Err(fault) => return Some(Next::Refused(fault)),
+            }
+        }
+        match read_request(input, &limits, &mut self.request.head) {
+            Ok(true) => {
+                self.wire.take_head(self.request.head.length, &mut self.request.bytes);
+                Some(Next::Request)
+            }
+            Ok(false) => {
+                *scanned = input.len();
+                None
+            }
+            Err(fault) => Some(Next::Refused(fault)),
+        }
+    }
+
+    /// Tells a client that its message cannot be read, and closes.
+    async fn refuse(mut self, fault: Fault) -> Ended {
+        self.worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
+        tracing::debug!(peer = %self.request.peer, %fault, "a message was refused");
+        let code = match fault {
+            Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
+            Fault::Expectation => Code::ExpectationFailed,
+            Fault::Malformed(_) | Fault::Version | Fault::TransferCoding => Code::InvalidRequest,
+        };
+        self.tell(fault.status(), &Failure::new(code, fault.to_string())).await
+    }
+
+    async fn time_out(mut self) -> Ended {
+        let failure = Failure::new(Code::RequestTimeout, "the head of the request took too long to arrive");
+        self.tell(408, &failure).await
+    }
+
+    async fn tell(&mut self, status: u16, failure: &Failure) -> Ended {
+        let (_, fields, body) = refusal(failure, berry_vocab::Protocol::OpenAi, "");
+        let mut out = Vec::new();
+        berry_http1::push_status_line(&mut out, status);
+        out.extend_from_slice(&fields);
+        berry_http1::push_field(&mut out, b"connection", b"close");
+        berry_http1::push_field(&mut out, b"content-length", body.len().to_string().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&body);
+        if self.wire.io.write_all(&out).await.is_ok() {
+            self.wire.linger().await;
+        }
+        Ended::Closed
+    }
+}

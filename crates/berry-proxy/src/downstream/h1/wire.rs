@@ -1,0 +1,221 @@
+//! The bytes of a client's HTTP/1 connection: what was read and not yet used, the body that is still to come, the time limit.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use berry_http1::{ChunkedReader, Framing, RequestHead};
+use berry_vocab::{Code, Failure};
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+use crate::client::{BodyError, Client};
+use crate::deadline::Deadline;
+use crate::ports::Io;
+use crate::worker::Worker;
+
+/// How much of pipelined requests is read ahead while one is being answered.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// How long a body may pause.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+
+/// How long a closing connection is read from, so that the last answer is not lost to a reset; and how much.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 64 * 1024;
+
+/// What a read brought.
+pub(super) enum Read {
+    /// Bytes, now in the input.
+    Some,
+    /// The client is gone, or has ended its side.
+    End,
+}
+
+pub(super) struct Wire {
+    pub(super) io: Io,
+    /// Read, and not yet used.
+    pub(super) input: Vec<u8>,
+    pub(super) worker: Rc<Worker>,
+    deadline: Deadline,
+    /// The part of the request's body that has not been read.
+    body: Framing,
+    expects_continue: bool,
+}
+
+impl Wire {
+    pub(super) fn new(io: Io, worker: Rc<Worker>) -> Self {
+        Self { io, input: Vec::new(), worker, deadline: Deadline::default(), body: Framing::None, expects_continue: false }
+    }
+
+    /// Begins a request whose head has been read.
+    pub(super) fn begin(&mut self, head: &RequestHead) {
+        self.body = head.framing;
+        self.expects_continue = head.expects_continue;
+    }
+
+    /// Moves a head from the front of the input to `head`.
+    pub(super) fn take_head(&mut self, length: usize, head: &mut Vec<u8>) {
+        std::mem::swap(head, &mut self.input);
+        self.input.clear();
+        self.input.extend_from_slice(head.get(length..).unwrap_or_default());
+        head.truncate(length);
+    }
+
+    /// Reads into the input.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let mut scratch = self.worker.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
+            Ok(()) if !buffer.filled().is_empty() => {
+                self.input.extend_from_slice(buffer.filled());
+                Poll::Ready(Read::Some)
+            }
+            _ => Poll::Ready(Read::End),
+        }
+    }
+
+    pub(super) fn set_deadline(&mut self, limit: Duration) {
+        let due = self.worker.now().after(limit);
+        self.deadline.set(self.worker.clock.instant(due));
+    }
+
+    pub(super) fn lift_deadline(&mut self) {
+        self.deadline.lift();
+    }
+
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.poll(cx)
+    }
+
+    /// Drops a body that nobody asked for, if all of it is in the input; `false`: it is not.
+    pub(super) fn skip_body(&mut self) -> bool {
+        match self.body {
+            Framing::None => true,
+            Framing::Length(length) if !self.expects_continue && length <= self.input.len() as u64 => {
+                self.input.drain(..usize::try_from(length).unwrap_or(usize::MAX));
+                self.body = Framing::None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends Berry's side, then reads on for a moment: bytes that lie unread when a socket closes would reset the connection
+    /// and take the answer with them.
+    pub(super) async fn linger(&mut self) {
+        let discard = async {
+            self.io.shutdown().await?;
+            let mut left = LINGER_BYTES;
+            let mut sink = [0; 4096];
+            while left > 0 {
+                match self.io.read(&mut sink).await? {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(LINGER, discard).await;
+    }
+
+    /// Reads a body of known length, straight into a buffer of its own.
+    async fn read_length(&mut self, length: usize) -> Result<Bytes, BodyError> {
+        if length <= self.input.len() {
+            let body = Bytes::copy_from_slice(self.input.get(..length).unwrap_or_default());
+            self.input.drain(..length);
+            return Ok(body);
+        }
+        // Memory that a client only announces is reserved, not touched: it becomes resident as bytes arrive.
+        let mut body = BytesMut::with_capacity(length);
+        body.extend_from_slice(&self.input);
+        self.input.clear();
+        while body.len() < length {
+            let missing = length - body.len();
+            self.set_deadline(BODY_IDLE);
+            let mut space = (&mut body).limit(missing);
+            let mut reading = pin!(self.io.read_buf(&mut space));
+            let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
+                Poll::Ready(read) => Poll::Ready(read.map_err(|_| BodyError::Gone)),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(too_slow())),
+            })
+            .await?;
+            if read == 0 {
+                return Err(BodyError::Gone);
+            }
+        }
+        self.lift_deadline();
+        Ok(body.freeze())
+    }
+
+    async fn read_chunks(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let (mut reader, mut body) = (ChunkedReader::default(), Vec::new());
+        loop {
+            let decoded = reader.decode(&mut self.input).map_err(|fault| {
+                BodyError::Refused(Failure::new(Code::InvalidRequest, format!("the body is malformed: {fault}")))
+            })?;
+            body.extend_from_slice(self.input.get(..decoded.data).unwrap_or_default());
+            self.input.drain(..decoded.consumed);
+            if body.len() > limit {
+                return Err(too_large(limit as u64));
+            }
+            if decoded.done {
+                return Ok(body.into());
+            }
+            self.set_deadline(BODY_IDLE);
+            let more = poll_fn(|cx| match self.poll_read(cx) {
+                Poll::Ready(Read::Some) => Poll::Ready(Ok(())),
+                Poll::Ready(Read::End) => Poll::Ready(Err(BodyError::Gone)),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(too_slow())),
+            });
+            more.await?;
+            self.lift_deadline();
+        }
+    }
+}
+
+impl Client for Wire {
+    async fn read_body(&mut self, limit: u64) -> Result<Bytes, BodyError> {
+        if let Framing::Length(length) = self.body
+            && length > limit
+        {
+            return Err(too_large(limit));
+        }
+        if std::mem::take(&mut self.expects_continue) && self.body != Framing::None && self.input.is_empty() {
+            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyError::Gone)?;
+            self.io.flush().await.map_err(|_| BodyError::Gone)?;
+        }
+        let body = match self.body {
+            Framing::None | Framing::UntilClose => Bytes::new(),
+            Framing::Length(length) => self.read_length(usize::try_from(length).unwrap_or(usize::MAX)).await?,
+            Framing::Chunked => self.read_chunks(usize::try_from(limit).unwrap_or(usize::MAX)).await?,
+        };
+        self.body = Framing::None;
+        Ok(body)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.input.len() < READ_AHEAD {
+            match ready!(self.poll_read(cx)) {
+                Read::Some => {}
+                Read::End => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn deadline(&mut self) -> &mut Deadline {
+        &mut self.deadline
+    }
+}
+
+fn too_large(limit: u64) -> BodyError {
+    let message = format!("the body is larger than {limit} bytes, the server's max_body_bytes");
+    BodyError::Refused(Failure::new(Code::BodyTooLarge, message))
+}
+
+fn too_slow() -> BodyError {
+    BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving"))
+}

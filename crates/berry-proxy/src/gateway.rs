@@ -1,0 +1,101 @@
+//! What all workers share: the snapshot that requests start with, the live numbers beside it, the metrics, and whether the
+//! gateway is still taking requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use berry_vocab::UserId;
+
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::ports::Clock;
+use crate::snapshot::Snapshot;
+
+/// How far the gateway is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Takes requests.
+    Serving,
+    /// Takes requests, and says that it will not for long.
+    Leaving,
+    /// Takes no further requests; those in flight go on.
+    Draining,
+}
+
+/// The state that workers, the admin listener and the program share.
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    live: Arc<Live>,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    phase: AtomicU8,
+    generation: AtomicU64,
+    started_unix_millis: u64,
+}
+
+impl Gateway {
+    /// A gateway that serves `snapshot`.
+    pub fn new(snapshot: Snapshot, live: Arc<Live>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            live,
+            metrics: Metrics::default(),
+            started_unix_millis: clock.unix_millis(),
+            clock,
+            phase: AtomicU8::new(Phase::Serving as u8),
+            generation: AtomicU64::new(1),
+        })
+    }
+
+    /// The snapshot that a request which begins now will keep.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Live numbers of backends.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Metrics of the data plane.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The clock of this process.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Number of the configuration in force, from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// When it started, in milliseconds since 1970.
+    pub fn started_unix_millis(&self) -> u64 {
+        self.started_unix_millis
+    }
+
+    /// The id of the admin that a token belongs to, if it belongs to one.
+    pub fn admin(&self, token: &[u8]) -> Option<UserId> {
+        let unix_seconds = (self.clock.unix_millis() / 1000).cast_signed();
+        let snapshot = self.snapshot();
+        snapshot.users.find(token, unix_seconds).filter(|user| user.is_admin).map(|user| user.id.clone())
+    }
+
+    /// How far it is on its way out.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Serving,
+            1 => Phase::Leaving,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Goes on to `phase`. There is no way back.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Relaxed);
+    }
+}

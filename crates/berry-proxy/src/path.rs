@@ -1,0 +1,135 @@
+//! The path of a request, on one screen: ten stations, each one's output the next one's input.
+
+use std::rc::Rc;
+
+use berry_http1::push_field;
+use berry_vocab::{Code, Failure, Protocol};
+use bytes::Bytes;
+
+use crate::answer::{Answer, Content, refusal};
+use crate::client::{BodyError, Client, Request};
+use crate::pages;
+use crate::routes::{self, Target};
+use crate::station::call::{self, Inquiry, NoAnswer};
+use crate::station::{Outcome, Ticket, identify, route};
+use crate::worker::Worker;
+
+/// Status, field lines and content of an answer, before Berry's own fields are added.
+pub(crate) type Parts = (u16, Vec<u8>, Content);
+
+/// Answers a request. `None`: the client is gone.
+pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut C) -> Option<Answer> {
+    let mut ticket = Ticket::open(worker, request); // 1 accept
+    match answer(request, client, &mut ticket).await {
+        Ok(parts) => Some(finish(parts, ticket)),
+        Err(NoAnswer::Failed(failure)) => Some(refuse(&failure, &[], ticket)),
+        Err(NoAnswer::ClientGone) => None,
+    }
+}
+
+async fn answer<C: Client>(request: &Request, client: &mut C, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
+    ticket.dialect = berry_wire::dialect_of_path(request.path());
+    let target = match routes::find(request.method(), request.method_name(), request.path()) {
+        Ok(target) => target,
+        Err(miss) => return Ok(missed(&miss, ticket)),
+    };
+    ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
+    match target {
+        Target::Page(page) => Ok(pages::answer(page, request, ticket)?),
+        Target::Call(call) => answer_call(&call, request, client, ticket).await,
+    }
+}
+
+async fn answer_call<C: Client>(
+    call: &berry_wire::Call<'_>,
+    request: &Request,
+    client: &mut C,
+    ticket: &mut Ticket,
+) -> Result<Parts, NoAnswer> {
+    let snapshot = ticket.snapshot.clone();
+    let unix_seconds = (ticket.worker.clock.unix_millis() / 1000).cast_signed();
+    let user = identify::caller(request, call.protocol, &snapshot.users, unix_seconds)?; // 2 identify
+    ticket.user = Some(user.clone());
+
+    let body = client.read_body(snapshot.max_body_bytes).await?; // 3 read
+    let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
+
+    // 4 admit: rates, tokens and budgets take their place here, holding a reservation in the ticket.
+
+    let forced = forced_backend(request, &asked)?;
+    let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
+    ticket.model = plan.pools.first().map(|pool| pool.model.clone());
+
+    // 6 recall: a cache, and joining an identical request in flight, take their place here.
+
+    let inquiry = Inquiry { request, call, asked: &asked, body };
+    call::call(&inquiry, &plan, client, ticket).await // 7 choose, 8 call
+    // 9 relay is the side's that carries the client; 10 settle is the ticket's.
+}
+
+/// The backend that the request names, by header or body field.
+fn forced_backend<'a>(request: &'a Request, asked: &'a berry_wire::Asked) -> Result<Option<&'a str>, Failure> {
+    match (request.text_field("berry-backend"), asked.backend.as_deref()) {
+        (Some(header), Some(field)) if header != field => {
+            let message = "the header `berry-backend` and the field `backend` name different backends; send one of them";
+            Err(Failure::new(Code::InvalidRequest, message).param("backend"))
+        }
+        (header, field) => Ok(header.or(field)),
+    }
+}
+
+fn missed(miss: &berry_wire::Miss, ticket: &mut Ticket) -> Parts {
+    let failure = miss.failure();
+    let (status, mut fields, body) = refusal(&failure, ticket.dialect, &ticket.request_id);
+    if let berry_wire::Miss::MethodNotAllowed { allow } = miss {
+        push_field(&mut fields, b"allow", allow.as_bytes());
+    }
+    ticket.end(Outcome::Failed(failure.code()));
+    (status, fields, Content::Whole(body))
+}
+
+/// The answer that tells a failure. `fields`: further field lines.
+pub(crate) fn refuse(failure: &Failure, fields: &[u8], mut ticket: Ticket) -> Answer {
+    let (status, mut all, body) = refusal(failure, ticket.dialect, &ticket.request_id);
+    all.extend_from_slice(fields);
+    ticket.end(Outcome::Failed(failure.code()));
+    finish((status, all, Content::Whole(body)), ticket)
+}
+
+/// Adds the fields that every answer carries.
+fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
+    push_field(&mut fields, b"x-request-id", ticket.request_id.as_bytes());
+    if ticket.dialect == Protocol::Anthropic {
+        push_field(&mut fields, b"request-id", ticket.request_id.as_bytes());
+    }
+    if let Some(backend) = &ticket.backend {
+        push_field(&mut fields, b"berry-backend", backend.as_bytes());
+        push_field(&mut fields, b"berry-attempts", ticket.attempts.to_string().as_bytes());
+    }
+    ticket.worker.push_date(&mut fields);
+    ticket.begin_answer(status);
+    Answer { status, fields, content, ticket }
+}
+
+/// The answer to a request whose handling panicked.
+pub(crate) fn internal(worker: &Rc<Worker>, request: &Request) -> Answer {
+    worker.gateway.metrics().panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut ticket = Ticket::open(worker, request);
+    ticket.dialect = berry_wire::dialect_of_path(request.path());
+    refuse(&Failure::new(Code::Internal, "a fault of Berry's own; its log says more under this request id"), &[], ticket)
+}
+
+impl From<BodyError> for NoAnswer {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Refused(failure) => NoAnswer::Failed(failure),
+            BodyError::Gone => NoAnswer::ClientGone,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(body: Vec<u8>) -> Self {
+        Content::Whole(Bytes::from(body))
+    }
+}

@@ -1,0 +1,101 @@
+//! The ports at the edges: listener, connector, clock and disk. The assembly hands them in (dice too, as a seed), so that the
+//! same gateway runs on sockets and on in-memory pipes with a clock of the test's own.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+
+use berry_vocab::Moment;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+/// A byte stream in both directions: a socket, a TLS session on one, or a pipe in memory.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Any such stream. The indirect call costs nanoseconds beside a system call.
+pub type Io = Box<dyn Stream>;
+
+/// A future of a port's method.
+pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A connection that came in, not yet bound to a worker's event loop.
+pub struct Incoming {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Binds it to the event loop of the thread that calls this.
+    pub open: Box<dyn FnOnce() -> io::Result<Io> + Send>,
+}
+
+/// Where connections come in.
+pub trait Listener {
+    /// Waits for the next connection. Errors of single connections and passing shortages are its own to handle.
+    fn accept(&mut self) -> PortFuture<'_, Incoming>;
+}
+
+/// Where a connection is to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// Host name or IP address (IPv6 without brackets).
+    pub host: &'a str,
+    /// Port.
+    pub port: u16,
+    /// Whether a link-local address may be connected to.
+    pub allow_link_local: bool,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectFault {
+    /// The name has no address.
+    Resolve,
+    /// Every address is one that the configuration forbids (link-local, cloud metadata).
+    Forbidden,
+    /// Refused, unreachable or reset.
+    Refused,
+    /// Not within the time limit.
+    TimedOut,
+    /// The TLS handshake failed.
+    Tls,
+    /// The proxy on the way refused.
+    Proxy,
+}
+
+impl fmt::Display for ConnectFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConnectFault::Resolve => "the name does not resolve",
+            ConnectFault::Forbidden => "the address is link-local, which needs allow_link_local",
+            ConnectFault::Refused => "the connection was refused",
+            ConnectFault::TimedOut => "no connection in time",
+            ConnectFault::Tls => "the TLS handshake failed",
+            ConnectFault::Proxy => "the proxy refused",
+        })
+    }
+}
+
+/// How connections go out.
+pub trait Connector {
+    /// Opens a connection. Time limits are the caller's.
+    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Io, ConnectFault>>;
+}
+
+/// Time. Waiting goes through the runtime's timer, which tests pause; both must tell the same time.
+pub trait Clock: Send + Sync {
+    /// Monotonic time.
+    fn now(&self) -> Moment;
+    /// The runtime's instant for a moment, to wait for it.
+    fn instant(&self, moment: Moment) -> Instant;
+    /// Wall time, in milliseconds since 1970.
+    fn unix_millis(&self) -> u64;
+}
+
+/// Files that the configuration names: certificates and keys.
+pub trait Disk {
+    /// Reads a whole file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+}

@@ -1,0 +1,165 @@
+//! The workers: threads with an event loop each, and the hand that gives them connections. A new connection goes to the worker
+//! that has the fewest; from then on nothing of it crosses threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use berry_config::TlsFiles;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::downstream;
+use crate::gateway::Gateway;
+use crate::ports::{Clock, Connector, Disk, Incoming};
+use crate::worker::Worker;
+
+/// How the workers are made.
+pub struct WorkersOptions {
+    /// How many threads.
+    pub threads: usize,
+    /// TLS of the data listener.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Seed of the dice.
+    pub seed: u64,
+    /// Makes a connector for each worker.
+    pub connector: fn() -> Rc<dyn Connector>,
+}
+
+/// Running workers.
+pub struct Workers {
+    handles: Vec<Handle>,
+}
+
+struct Handle {
+    sender: mpsc::UnboundedSender<Order>,
+    connections: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+/// What a worker is told.
+enum Order {
+    /// Serve this connection.
+    Serve(Incoming),
+    /// Wake the connections, which will see that the gateway drains.
+    Drain,
+    /// End, whatever is in flight.
+    Stop,
+}
+
+impl Workers {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system's, when a thread or event loop cannot be had.
+    pub fn start(gateway: &Arc<Gateway>, clock: &Arc<dyn Clock>, options: &WorkersOptions) -> io::Result<Self> {
+        let start = |index: usize| {
+            let (sender, orders) = mpsc::unbounded_channel();
+            let connections = Arc::new(AtomicUsize::new(0));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (gateway, clock, count) = (gateway.clone(), clock.clone(), connections.clone());
+            let (tls, connector) = (options.tls.clone().map(TlsAcceptor::from), options.connector);
+            let seed = options.seed.wrapping_add(index as u64);
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let local = LocalSet::new();
+                let worker = Worker::new(gateway, connector(), clock, seed);
+                local.block_on(&runtime, run(worker, orders, count, tls));
+            })?;
+            Ok(Handle { sender, connections, thread })
+        };
+        Ok(Self { handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()? })
+    }
+
+    /// Gives a connection to the worker that has the fewest.
+    pub fn serve(&self, incoming: Incoming) {
+        if let Some(handle) = self.handles.iter().min_by_key(|handle| handle.connections.load(Relaxed)) {
+            handle.connections.fetch_add(1, Relaxed);
+            let _ = handle.sender.send(Order::Serve(incoming));
+        }
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.handles.iter().map(|handle| handle.connections.load(Relaxed)).sum()
+    }
+
+    /// Lets connections see that the gateway drains, and waits until all have ended, at most for `limit`. Says how many had to
+    /// be broken off.
+    pub async fn drain(self, limit: Duration) -> usize {
+        self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Drain)));
+        let deadline = tokio::time::Instant::now() + limit;
+        while self.connections() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = self.connections();
+        for handle in self.handles {
+            let _ = handle.sender.send(Order::Stop);
+            let _ = handle.thread.join();
+        }
+        left
+    }
+}
+
+async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>, count: Arc<AtomicUsize>, tls: Option<TlsAcceptor>) {
+    let sweeper = worker.clone();
+    tokio::task::spawn_local(async move { sweeper.sweep().await });
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Serve(incoming) => {
+                let guard = Counted(count.clone());
+                let (worker, tls) = (worker.clone(), tls.clone());
+                tokio::task::spawn_local(async move {
+                    let _guard = guard;
+                    serve(worker, incoming, tls).await;
+                });
+            }
+            Order::Drain => worker.wake_all(),
+            Order::Stop => break,
+        }
+    }
+}
+
+async fn serve(worker: Rc<Worker>, incoming: Incoming, tls: Option<TlsAcceptor>) {
+    let peer: SocketAddr = incoming.peer;
+    match (incoming.open)() {
+        Ok(io) => downstream::serve(worker, io, peer, tls).await,
+        Err(error) => tracing::debug!(%peer, %error, "a connection was lost before it was served"),
+    }
+}
+
+/// Takes a connection off its worker's count when it ends, whatever way.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// TLS for a listener: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+///
+/// # Errors
+/// Files that cannot be read or used, in words for the operator.
+pub fn server_tls(files: &TlsFiles, disk: &dyn Disk) -> Result<Arc<ServerConfig>, String> {
+    let read = |path: &std::path::Path| disk.read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.cert)?).collect();
+    let chain = chain.map_err(|_| format!("{}: no PEM certificate chain", files.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|_| format!("{}: no PEM private key", files.key.display()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("{}: the certificate and its key do not serve: {error}", files.cert.display()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,200 @@
+//! Stations 1 and 10: the ticket is opened when a request begins and settled once, when its answer is over, whatever way it
+//! ended. Settling writes the log line and counts; it never affects the answer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berry_http1::Method;
+use berry_policy::OutcomeClass;
+use berry_vocab::{Code, Moment, Protocol};
+
+use crate::client::Request;
+use crate::live::{BackendLive, Rules};
+use crate::routes::Route;
+use crate::snapshot::{Snapshot, Target, User};
+use crate::worker::Worker;
+
+/// How a request ended, as its log line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The answer went out whole, whatever its status.
+    Answered,
+    /// A failure was told, before or within the answer.
+    Failed(Code),
+    /// The client left before.
+    ClientGone,
+}
+
+/// What is known of a request, from its begin to its end.
+pub(crate) struct Ticket {
+    pub(crate) worker: Rc<Worker>,
+    /// The configuration that the request started with.
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) request_id: String,
+    pub(crate) started: Moment,
+    pub(crate) dialect: Protocol,
+    method: Method,
+    route: Route,
+    pub(crate) user: Option<Arc<User>>,
+    /// The public model that was asked for; set once it is known to exist.
+    pub(crate) model: Option<Arc<crate::snapshot::Model>>,
+    /// `provider/model` of the last attempt.
+    pub(crate) backend: Option<String>,
+    pub(crate) attempts: u32,
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) status: u16,
+    /// Time that upstreams took until the answer began.
+    pub(crate) upstream_time: Duration,
+    pub(crate) first_byte: Option<Moment>,
+    outcome: Outcome,
+}
+
+impl Ticket {
+    /// Opens the ticket of a request.
+    pub(crate) fn open(worker: &Rc<Worker>, request: &Request) -> Self {
+        Self {
+            worker: worker.clone(),
+            snapshot: worker.gateway.snapshot(),
+            request_id: request_id(worker, request),
+            started: worker.now(),
+            dialect: Protocol::OpenAi,
+            method: request.method(),
+            route: Route::Unknown,
+            user: None,
+            model: None,
+            backend: None,
+            attempts: 0,
+            attempt: None,
+            status: 0,
+            upstream_time: Duration::ZERO,
+            first_byte: None,
+            // Until something else is known: whoever drops a ticket early does so because the client left.
+            outcome: Outcome::ClientGone,
+        }
+    }
+
+    /// Notes what the request is for.
+    pub(crate) fn at(&mut self, route: Route, dialect: Protocol) {
+        self.route = route;
+        self.dialect = dialect;
+    }
+
+    /// Notes how the request ended.
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Notes that the answer is over, and went well as far as its backend goes.
+    pub(crate) fn complete(&mut self) {
+        if self.outcome == Outcome::ClientGone {
+            self.outcome = Outcome::Answered;
+        }
+        self.end_attempt(OutcomeClass::Success);
+    }
+
+    /// Ends the attempt under way, if one is.
+    pub(crate) fn end_attempt(&mut self, class: OutcomeClass) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.end(class, self.worker.now(), &self.snapshot.rules);
+        }
+    }
+
+    /// Notes that the first byte of the answer is there.
+    pub(crate) fn begin_answer(&mut self, status: u16) {
+        let now = self.worker.now();
+        self.status = status;
+        self.first_byte = Some(now);
+        let own = now.since(self.started).saturating_sub(self.upstream_time);
+        self.worker.gateway.metrics().overhead.record(own);
+    }
+
+    fn settle(&mut self) {
+        let duration = self.worker.now().since(self.started);
+        let metrics = self.worker.gateway.metrics();
+        if self.outcome == Outcome::ClientGone {
+            metrics.disconnects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            // The status that nginx made customary for a client that closed its request.
+            self.status = if self.first_byte.is_some() { self.status } else { 499 };
+        }
+        metrics.record_request(self.method, self.route, self.status, duration);
+        self.log(duration);
+    }
+
+    fn log(&self, duration: Duration) {
+        let outcome = match self.outcome {
+            Outcome::Answered => "answered",
+            Outcome::Failed(code) => code.as_str(),
+            Outcome::ClientGone => "client_gone",
+        };
+        tracing::info!(
+            target: "berry::request",
+            request_id = %self.request_id,
+            user_id = self.user.as_ref().map(|user| user.id.as_str()),
+            method = self.method.as_str(),
+            route = self.route.label(),
+            model = self.model.as_ref().map(|model| model.name.as_str()),
+            backend = self.backend.as_deref(),
+            attempts = self.attempts,
+            status = self.status,
+            outcome,
+            duration_ms = millis(duration),
+            ttfb_ms = self.first_byte.map(|at| millis(at.since(self.started))),
+            "request ended"
+        );
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // An attempt that nobody finished was cancelled: it tells nothing about its backend.
+        self.attempt = None;
+        self.settle();
+    }
+}
+
+/// One try at a backend. It counts as in flight until it is dropped.
+pub(crate) struct Attempt {
+    live: Arc<BackendLive>,
+    /// How many backends the model has, and how many of them are open: whether a soft failure may open this one.
+    may_open: bool,
+}
+
+impl Attempt {
+    /// Begins a try at `target`.
+    pub(crate) fn begin(target: &Target, may_open: bool) -> Self {
+        target.live.enter();
+        Self { live: target.live.clone(), may_open }
+    }
+
+    /// Ends the try with its outcome.
+    fn end(self, outcome: OutcomeClass, now: Moment, rules: &Rules) {
+        self.live.record(outcome, self.may_open, now, rules);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.live.leave();
+    }
+}
+
+/// The caller's own id where it is well-formed, else a new one (UUID version 7, RFC 9562).
+fn request_id(worker: &Worker, request: &Request) -> String {
+    const LONGEST: usize = 128;
+    let well_formed = |id: &&str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+        (1..=LONGEST).contains(&id.len()) && id.bytes().all(allowed)
+    };
+    if let Some(id) = request.text_field("x-request-id").filter(well_formed) {
+        return id.to_owned();
+    }
+    let mut random = [0; 10];
+    let rolls = worker.roll().to_le_bytes().into_iter().chain(worker.roll().to_le_bytes());
+    random.iter_mut().zip(rolls).for_each(|(byte, roll)| *byte = roll);
+    uuid::Builder::from_unix_timestamp_millis(worker.clock.unix_millis(), &random).into_uuid().to_string()
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,94 @@
+//! The upstream client: pooled connections to providers, over HTTP/1 and HTTP/2. One pool for each worker, so that a
+//! connection never crosses threads and taking one costs no lock.
+//!
+//! It knows endpoints and bytes. Which endpoint, whether to try again and what an answer means are the stations' to say.
+
+pub(crate) mod body;
+mod connect;
+pub(crate) mod endpoint;
+mod h1;
+mod h2;
+mod pool;
+mod proxy;
+#[cfg(test)]
+mod tests;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub(crate) use body::{BodyFault, Piece, UpstreamBody};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use pool::Pool;
+pub(crate) use proxy::authorization as proxy_authorization;
+
+use crate::ports::ConnectFault;
+use crate::worker::Worker;
+
+/// What is sent: a whole HTTP/1 head (HTTP/2 derives its own from it), and the body in pieces.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) pieces: &'a [Bytes],
+}
+
+/// The head of an answer, with the bytes that its spans lie in.
+#[derive(Debug)]
+pub(crate) struct AnswerHead {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) parsed: berry_http1::ResponseHead,
+}
+
+impl AnswerHead {
+    pub(crate) fn status(&self) -> u16 {
+        self.parsed.status
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
+        self.parsed.first(&self.bytes, name)
+    }
+
+    /// Names and values, in their order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendFault {
+    /// No connection.
+    Connect(ConnectFault),
+    /// The connection ended before the answer's head was complete.
+    Disconnected,
+    /// What came is no HTTP answer.
+    Malformed,
+}
+
+/// Sends a request and waits for the head of its answer. Dropping the future cancels the request.
+///
+/// A connection that was kept from before may turn out to be closed by then; that is no failure of the provider's, so the
+/// request goes out once more, on a fresh connection (failure model, U3).
+pub(crate) async fn send(
+    worker: &Rc<Worker>,
+    endpoint: &Arc<Endpoint>,
+    outgoing: Outgoing<'_>,
+) -> Result<(AnswerHead, UpstreamBody), SendFault> {
+    if endpoint.speaks_h2() {
+        return h2::send(worker, endpoint, outgoing).await;
+    }
+    while let Some(io) = worker.pool.take(endpoint.id, worker.now()) {
+        match h1::exchange(worker, endpoint, io, outgoing).await {
+            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => continue,
+            other => return other.map_err(|broken| broken.fault),
+        }
+    }
+    match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
+        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
+        connect::Opened::H2(io) => {
+            h2::adopt(worker, endpoint, io).await?;
+            h2::send(worker, endpoint, outgoing).await
+        }
+    }
+}
