@@ -1,4 +1,4 @@
-//! Anthropic's Messages API on the wire. Shapes: platform.claude.com/docs/en/api (read November 2026).
+//! Anthropic's Messages API on the wire. Lists of models: platform.claude.com/docs/en/api/models-list (seen November 2026).
 
 use berry_vocab::{Code, Failure, Protocol};
 use serde::Serialize;

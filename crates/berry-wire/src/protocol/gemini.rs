@@ -1,4 +1,4 @@
-//! Google's Gemini API on the wire. Shapes: ai.google.dev/api (read November 2026).
+//! Google's Gemini API on the wire: errors in the form of google.rpc.Status, models as named resources.
 
 use berry_vocab::{Failure, Protocol};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! OpenAI's HTTP API on the wire. Shapes: platform.openai.com/docs/api-reference (read November 2026).
+//! OpenAI's HTTP API on the wire. In a Responses stream an error is a `ResponseErrorEvent`, whose five fields are all required.
 
 use berry_vocab::{Code, Failure, Protocol};
 use serde::Serialize;
