@@ -25,6 +25,6 @@ mod worker;
 
 pub use gateway::{Gateway, Phase};
 pub use live::{Live, Rules, Standing};
-pub use serve::{Workers, WorkersOptions, server_tls};
+pub use serve::{Workers, WorkersOptions, serve_connection, server_tls};
 pub use snapshot::{Snapshot, Surroundings};
 pub use worker::Worker;

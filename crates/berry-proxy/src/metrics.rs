@@ -10,8 +10,9 @@ use berry_http1::Method;
 use crate::routes::Route;
 
 /// Upper bounds of the buckets of times, in seconds: up to 600 s, as long answers take.
-const BUCKETS: [f64; 18] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 400.0, 600.0];
+const BUCKETS: [f64; 18] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 400.0, 600.0,
+];
 
 /// Upper bounds for Berry's own share of the time, in seconds.
 const OVERHEAD_BUCKETS: [f64; 18] = [
@@ -20,8 +21,8 @@ const OVERHEAD_BUCKETS: [f64; 18] = [
 
 /// Statuses that are counted each by itself; any other counts as `other`.
 const STATUSES: [u16; 36] = [
-    200, 201, 202, 204, 206, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 413, 414, 415, 416, 417, 421, 422, 424, 425, 429, 431, 451,
-    499, 500, 501, 502, 503, 504, 505, 529,
+    200, 201, 202, 204, 206, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 413, 414, 415, 416, 417, 421, 422,
+    424, 425, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 529,
 ];
 
 const METHODS: [Method; 5] = [Method::Get, Method::Head, Method::Post, Method::Options, Method::Other];
@@ -71,17 +72,26 @@ impl Histogram {
     }
 
     fn new(bounds: &'static [f64; 18]) -> Self {
-        Self { bounds, buckets: Default::default(), sum_micros: AtomicU64::new(0) }
+        Self {
+            bounds,
+            buckets: Default::default(),
+            sum_micros: AtomicU64::new(0),
+        }
     }
 
     /// Counts one time.
     pub fn record(&self, time: Duration) {
         let seconds = time.as_secs_f64();
-        let bucket = self.bounds.iter().position(|&bound| seconds <= bound).unwrap_or(self.bounds.len());
+        let bucket = self
+            .bounds
+            .iter()
+            .position(|&bound| seconds <= bound)
+            .unwrap_or(self.bounds.len());
         if let Some(count) = self.buckets.get(bucket) {
             count.fetch_add(1, Relaxed);
         }
-        self.sum_micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.sum_micros
+            .fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -107,7 +117,9 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a request that has ended.
     pub(crate) fn record_request(&self, method: Method, route: Route, status: u16, duration: Duration) {
-        let Some(of_route) = self.routes.get(route.index()) else { return };
+        let Some(of_route) = self.routes.get(route.index()) else {
+            return;
+        };
         let row = METHODS.iter().position(|&m| m == method).unwrap_or(METHODS.len() - 1);
         let column = STATUSES.binary_search(&status).unwrap_or(STATUSES.len());
         if let Some(count) = of_route.requests.get(row).and_then(|row| row.get(column)) {
@@ -123,7 +135,11 @@ impl Metrics {
 
     /// Requests that have ended, over all routes.
     pub fn requests(&self) -> u64 {
-        self.routes.iter().flat_map(|route| route.requests.iter().flatten()).map(|count| count.load(Relaxed)).sum()
+        self.routes
+            .iter()
+            .flat_map(|route| route.requests.iter().flatten())
+            .map(|count| count.load(Relaxed))
+            .sum()
     }
 
     /// Writes them out.
@@ -133,22 +149,46 @@ impl Metrics {
             for (method, row) in METHODS.iter().zip(&of_route.requests) {
                 for (column, count) in row.iter().enumerate().filter(|(_, count)| count.load(Relaxed) > 0) {
                     let status = STATUSES.get(column).map_or_else(|| "other".to_owned(), u16::to_string);
-                    let labels = [("method", method.as_str()), ("route", route.label()), ("status", &status)];
+                    let labels = [
+                        ("method", method.as_str()),
+                        ("route", route.label()),
+                        ("status", &status),
+                    ];
                     out.sample("http_requests_total", &labels, count.load(Relaxed) as f64);
                 }
             }
         }
-        out.family("http_request_duration_seconds", "histogram", "Time to the last byte of an answer.");
+        out.family(
+            "http_request_duration_seconds",
+            "histogram",
+            "Time to the last byte of an answer.",
+        );
         for (route, of_route) in Route::all().zip(&self.routes) {
-            out.histogram("http_request_duration_seconds", &[("route", route.label())], &of_route.duration);
+            out.histogram(
+                "http_request_duration_seconds",
+                &[("route", route.label())],
+                &of_route.duration,
+            );
         }
-        out.family("berry_overhead_seconds", "histogram", "Time until the answer begins that was Berry's own, not the upstream's.");
+        out.family(
+            "berry_overhead_seconds",
+            "histogram",
+            "Time until the answer begins that was Berry's own, not the upstream's.",
+        );
         out.histogram("berry_overhead_seconds", &[], &self.overhead);
         out.family("active_connections", "gauge", "Open connections of clients.");
         out.sample("active_connections", &[], self.connections() as f64);
         for (name, help, count) in [
-            ("berry_client_disconnects_total", "Clients that left before their answer was complete.", &self.disconnects),
-            ("berry_malformed_messages_total", "Messages that were no HTTP, or could be read in two ways.", &self.malformed),
+            (
+                "berry_client_disconnects_total",
+                "Clients that left before their answer was complete.",
+                &self.disconnects,
+            ),
+            (
+                "berry_malformed_messages_total",
+                "Messages that were no HTTP, or could be read in two ways.",
+                &self.malformed,
+            ),
             ("berry_panics_total", "Requests whose handling panicked.", &self.panics),
         ] {
             out.family(name, "counter", help);
@@ -192,11 +232,18 @@ impl Exposition {
         let mut below = 0;
         for (i, count) in counts.iter().enumerate() {
             below += count;
-            let bound = histogram.bounds.get(i).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            let bound = histogram
+                .bounds
+                .get(i)
+                .map_or_else(|| "+Inf".to_owned(), f64::to_string);
             let with_bound: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
             self.sample(&format!("{name}_bucket"), &with_bound, below as f64);
         }
-        self.sample(&format!("{name}_sum"), labels, histogram.sum_micros.load(Relaxed) as f64 / 1e6);
+        self.sample(
+            &format!("{name}_sum"),
+            labels,
+            histogram.sum_micros.load(Relaxed) as f64 / 1e6,
+        );
         self.sample(&format!("{name}_count"), labels, total as f64);
     }
 
@@ -225,11 +272,17 @@ mod tests {
         histogram.record(Duration::from_secs(700));
         out.histogram("h", &[], &histogram);
         let text = out.into_text();
-        assert!(text.starts_with("x{service=\"berry-api\",model=\"a\\\"b\\\\c\\nd\"} 2\n"), "{text}");
+        assert!(
+            text.starts_with("x{service=\"berry-api\",model=\"a\\\"b\\\\c\\nd\"} 2\n"),
+            "{text}"
+        );
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"0.005\"} 1\n"));
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"5\"} 2\n"));
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"+Inf\"} 3\n"));
-        assert!(text.contains("h_count{service=\"berry-api\"} 3\n") && text.contains("h_sum{service=\"berry-api\"} 703.003\n"));
+        assert!(
+            text.contains("h_count{service=\"berry-api\"} 3\n")
+                && text.contains("h_sum{service=\"berry-api\"} 703.003\n")
+        );
     }
 
     #[test]
@@ -240,7 +293,12 @@ mod tests {
         let mut out = Exposition::default();
         metrics.expose(&mut out);
         let text = out.into_text();
-        assert!(text.contains("http_requests_total{service=\"berry-api\",method=\"POST\",route=\"other\",status=\"404\"} 1\n"), "{text}");
+        assert!(
+            text.contains(
+                "http_requests_total{service=\"berry-api\",method=\"POST\",route=\"other\",status=\"404\"} 1\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("status=\"other\"} 1\n"));
         assert_eq!(metrics.requests(), 2);
     }

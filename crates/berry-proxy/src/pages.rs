@@ -26,7 +26,11 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
         Page::Index => json_parts(200, &index()),
         Page::Live => json_parts(200, &json!({"status": "live"})),
         Page::Ready => ready(&gateway),
-        Page::Health => health(&gateway, &ticket.snapshot, caller(request, ticket).is_ok_and(|user| user.is_admin)),
+        Page::Health => health(
+            &gateway,
+            &ticket.snapshot,
+            caller(request, ticket).is_ok_and(|user| user.is_admin),
+        ),
         Page::Metrics => metrics(&gateway, request, ticket)?,
         Page::ListModels { beta } => {
             ticket.dialect = models_dialect(request, beta);
@@ -91,16 +95,26 @@ fn health(gateway: &Gateway, snapshot: &Snapshot, detailed: bool) -> Parts {
 /// For admin tokens, and for scrapers on this machine that no proxy speaks for.
 fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Parts, Failure> {
     const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-    let is_local = request.peer.ip().to_canonical().is_loopback() && FORWARDING.iter().all(|name| request.field(name).is_none());
-    let carries_credential = berry_wire::CREDENTIAL_HEADERS.iter().any(|name| request.field(name).is_some());
+    let is_local =
+        request.peer.ip().to_canonical().is_loopback() && FORWARDING.iter().all(|name| request.field(name).is_none());
+    let carries_credential = berry_wire::CREDENTIAL_HEADERS
+        .iter()
+        .any(|name| request.field(name).is_some());
     if !is_local || carries_credential {
         let user = caller(request, ticket)?;
         if !user.is_admin && !is_local {
-            return Err(Failure::new(Code::IpForbidden, "metrics are for users tagged `admin` and for scrapers on this machine"));
+            return Err(Failure::new(
+                Code::IpForbidden,
+                "metrics are for users tagged `admin` and for scrapers on this machine",
+            ));
         }
     }
     let text = report::metrics(gateway, &ticket.snapshot);
-    Ok(text_parts(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()))
+    Ok(text_parts(
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text.into_bytes(),
+    ))
 }
 
 /// Whose shape the lists of models take.
@@ -117,16 +131,30 @@ fn models_dialect(request: &Request, beta: bool) -> Protocol {
 /// The models that a user may call, by name; patterns name none.
 fn visible<'s>(snapshot: &'s Snapshot, user: &User) -> Vec<&'s Model> {
     let callable = |model: &&Model| {
-        model.enabled && !model.is_pattern() && user.may_use(&model.id) && model.targets.iter().any(|t| user.may_reach(&t.tags))
+        model.enabled
+            && !model.is_pattern()
+            && user.may_use(&model.id)
+            && model.targets.iter().any(|t| user.may_reach(&t.tags))
     };
-    let mut models: Vec<&Model> = snapshot.models().iter().map(|model| &**model).filter(callable).collect();
+    let mut models: Vec<&Model> = snapshot
+        .models()
+        .iter()
+        .map(|model| &**model)
+        .filter(callable)
+        .collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models
 }
 
 fn list_models(user: &User, ticket: &Ticket) -> Parts {
     let models = visible(&ticket.snapshot, user);
-    let cards: Vec<ModelCard<'_>> = models.iter().map(|model| ModelCard { id: &model.name, created: CREATED }).collect();
+    let cards: Vec<ModelCard<'_>> = models
+        .iter()
+        .map(|model| ModelCard {
+            id: &model.name,
+            created: CREATED,
+        })
+        .collect();
     text_parts(200, "application/json", berry_wire::list_models(ticket.dialect, &cards))
 }
 
@@ -134,7 +162,21 @@ fn get_model(user: &User, id: &str, ticket: &Ticket) -> Result<Parts, Failure> {
     let id = berry_wire::percent_decode(id).unwrap_or_default();
     let is_known = ticket.snapshot.model(&id).is_some_and(|model| user.may_use(&model.id));
     if !is_known {
-        return Err(Failure::new(Code::ModelNotFound, "there is no such model; GET /v1/models lists those that you may use").param("model"));
+        return Err(Failure::new(
+            Code::ModelNotFound,
+            "there is no such model; GET /v1/models lists those that you may use",
+        )
+        .param("model"));
     }
-    Ok(text_parts(200, "application/json", berry_wire::get_model(ticket.dialect, &ModelCard { id: &id, created: CREATED })))
+    Ok(text_parts(
+        200,
+        "application/json",
+        berry_wire::get_model(
+            ticket.dialect,
+            &ModelCard {
+                id: &id,
+                created: CREATED,
+            },
+        ),
+    ))
 }

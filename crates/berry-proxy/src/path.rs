@@ -62,7 +62,12 @@ async fn answer_call<C: Client>(
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 
-    let inquiry = Inquiry { request, call, asked: &asked, body };
+    let inquiry = Inquiry {
+        request,
+        call,
+        asked: &asked,
+        body,
+    };
     call::call(&inquiry, &plan, client, ticket).await // 7 choose, 8 call
     // 9 relay is the side's that carries the client; 10 settle is the ticket's.
 }
@@ -71,7 +76,8 @@ async fn answer_call<C: Client>(
 fn forced_backend<'a>(request: &'a Request, asked: &'a berry_wire::Asked) -> Result<Option<&'a str>, Failure> {
     match (request.text_field("berry-backend"), asked.backend.as_deref()) {
         (Some(header), Some(field)) if header != field => {
-            let message = "the header `berry-backend` and the field `backend` name different backends; send one of them";
+            let message =
+                "the header `berry-backend` and the field `backend` name different backends; send one of them";
             Err(Failure::new(Code::InvalidRequest, message).param("backend"))
         }
         (header, field) => Ok(header.or(field)),
@@ -108,15 +114,31 @@ fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
     }
     ticket.worker.push_date(&mut fields);
     ticket.begin_answer(status);
-    Answer { status, fields, content, ticket }
+    Answer {
+        status,
+        fields,
+        content,
+        ticket,
+    }
 }
 
 /// The answer to a request whose handling panicked.
 pub(crate) fn internal(worker: &Rc<Worker>, request: &Request) -> Answer {
-    worker.gateway.metrics().panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    worker
+        .gateway
+        .metrics()
+        .panics
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut ticket = Ticket::open(worker, request);
     ticket.dialect = berry_wire::dialect_of_path(request.path());
-    refuse(&Failure::new(Code::Internal, "a fault of Berry's own; its log says more under this request id"), &[], ticket)
+    refuse(
+        &Failure::new(
+            Code::Internal,
+            "a fault of Berry's own; its log says more under this request id",
+        ),
+        &[],
+        ticket,
+    )
 }
 
 impl From<BodyError> for NoAnswer {

@@ -68,19 +68,31 @@ impl Workers {
             let (gateway, clock, count) = (gateway.clone(), clock.clone(), connections.clone());
             let (tls, connector) = (options.tls.clone().map(TlsAcceptor::from), options.connector);
             let seed = options.seed.wrapping_add(index as u64);
-            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let local = LocalSet::new();
-                let worker = Worker::new(gateway, connector(), clock, seed);
-                local.block_on(&runtime, run(worker, orders, count, tls));
-            })?;
-            Ok(Handle { sender, connections, thread })
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let local = LocalSet::new();
+                    let worker = Worker::new(gateway, connector(), clock, seed);
+                    local.block_on(&runtime, run(worker, orders, count, tls));
+                })?;
+            Ok(Handle {
+                sender,
+                connections,
+                thread,
+            })
         };
-        Ok(Self { handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()? })
+        Ok(Self {
+            handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()?,
+        })
     }
 
     /// Gives a connection to the worker that has the fewest.
     pub fn serve(&self, incoming: Incoming) {
-        if let Some(handle) = self.handles.iter().min_by_key(|handle| handle.connections.load(Relaxed)) {
+        if let Some(handle) = self
+            .handles
+            .iter()
+            .min_by_key(|handle| handle.connections.load(Relaxed))
+        {
             handle.connections.fetch_add(1, Relaxed);
             let _ = handle.sender.send(Order::Serve(incoming));
         }
@@ -94,7 +106,9 @@ impl Workers {
     /// Lets connections see that the gateway drains, and waits until all have ended, at most for `limit`. Says how many had to
     /// be broken off.
     pub async fn drain(self, limit: Duration) -> usize {
-        self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Drain)));
+        self.handles
+            .iter()
+            .for_each(|handle| drop(handle.sender.send(Order::Drain)));
         let deadline = tokio::time::Instant::now() + limit;
         while self.connections() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -108,7 +122,12 @@ impl Workers {
     }
 }
 
-async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>, count: Arc<AtomicUsize>, tls: Option<TlsAcceptor>) {
+async fn run(
+    worker: Rc<Worker>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    count: Arc<AtomicUsize>,
+    tls: Option<TlsAcceptor>,
+) {
     let sweeper = worker.clone();
     tokio::task::spawn_local(async move { sweeper.sweep().await });
     while let Some(order) = orders.recv().await {
@@ -118,7 +137,7 @@ async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>, cou
                 let (worker, tls) = (worker.clone(), tls.clone());
                 tokio::task::spawn_local(async move {
                     let _guard = guard;
-                    serve(worker, incoming, tls).await;
+                    serve_connection(worker, incoming, tls).await;
                 });
             }
             Order::Drain => worker.wake_all(),
@@ -127,7 +146,8 @@ async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>, cou
     }
 }
 
-async fn serve(worker: Rc<Worker>, incoming: Incoming, tls: Option<TlsAcceptor>) {
+/// Serves one connection on the current thread's `LocalSet` until it ends: what a worker does, and what a simulation calls.
+pub async fn serve_connection(worker: Rc<Worker>, incoming: Incoming, tls: Option<TlsAcceptor>) {
     let peer: SocketAddr = incoming.peer;
     match (incoming.open)() {
         Ok(io) => downstream::serve(worker, io, peer, tls).await,
@@ -152,14 +172,20 @@ pub fn server_tls(files: &TlsFiles, disk: &dyn Disk) -> Result<Arc<ServerConfig>
     let read = |path: &std::path::Path| disk.read(path).map_err(|error| format!("{}: {error}", path.display()));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.cert)?).collect();
     let chain = chain.map_err(|_| format!("{}: no PEM certificate chain", files.cert.display()))?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|_| format!("{}: no PEM private key", files.key.display()))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+        .map_err(|_| format!("{}: no PEM private key", files.key.display()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: the certificate and its key do not serve: {error}", files.cert.display()))?;
+        .map_err(|error| {
+            format!(
+                "{}: the certificate and its key do not serve: {error}",
+                files.cert.display()
+            )
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

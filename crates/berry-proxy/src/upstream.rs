@@ -51,7 +51,10 @@ impl AnswerHead {
 
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.parsed
+            .fields
+            .iter()
+            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 }
 
@@ -80,12 +83,17 @@ pub(crate) async fn send(
     }
     while let Some(io) = worker.pool.take(endpoint.id, worker.now()) {
         match h1::exchange(worker, endpoint, io, outgoing).await {
-            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => continue,
+            Err(h1::Broken {
+                fault: SendFault::Disconnected,
+                answered: false,
+            }) => continue,
             other => return other.map_err(|broken| broken.fault),
         }
     }
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
-        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
+        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing)
+            .await
+            .map_err(|broken| broken.fault),
         connect::Opened::H2(io) => {
             h2::adopt(worker, endpoint, io).await?;
             h2::send(worker, endpoint, outgoing).await

@@ -63,7 +63,12 @@ impl Worker {
 
     /// Wakes every connection, so that it sees that the gateway is draining.
     pub fn wake_all(&self) {
-        self.connections.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
+        self.connections
+            .borrow()
+            .wakers
+            .iter()
+            .flatten()
+            .for_each(Waker::wake_by_ref);
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -127,7 +132,9 @@ impl Date {
 /// RFC 9110, section 5.6.7. The civil date by Howard Hinnant's algorithm (`days_from_civil`, 2014).
 fn imf_fixdate(unix: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (days, second) = (unix / 86_400, unix % 86_400);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

@@ -69,7 +69,12 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
     loop {
         match connection.next().await {
             Next::Request => {}
-            Next::Http2 => return Ended::Http2 { io: connection.wire.io, read: connection.wire.input },
+            Next::Http2 => {
+                return Ended::Http2 {
+                    io: connection.wire.io,
+                    read: connection.wire.input,
+                };
+            }
             Next::Closed => return Ended::Closed,
             Next::Refused(fault) => return connection.refuse(fault).await,
             Next::TimedOut => return connection.time_out().await,
@@ -122,10 +127,15 @@ impl Connection {
             match self.wire.poll_read(cx) {
                 Poll::Ready(Read::Some) => {}
                 Poll::Ready(Read::End) => return Poll::Ready(Next::Closed),
-                Poll::Pending if self.wire.input.is_empty() && self.place.poll_draining(cx) => return Poll::Ready(Next::Closed),
+                Poll::Pending if self.wire.input.is_empty() && self.place.poll_draining(cx) => {
+                    return Poll::Ready(Next::Closed);
+                }
                 Poll::Pending => {
                     let silent = self.wire.input.is_empty();
-                    return self.wire.poll_deadline(cx).map(|()| if silent { Next::Closed } else { Next::TimedOut });
+                    return self
+                        .wire
+                        .poll_deadline(cx)
+                        .map(|()| if silent { Next::Closed } else { Next::TimedOut });
                 }
             }
         }

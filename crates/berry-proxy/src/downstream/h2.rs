@@ -49,7 +49,13 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Socke
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(Replay { read: Bytes::from(read), io }), service);
+        .serve_connection(
+            TokioIo::new(Replay {
+                read: Bytes::from(read),
+                io,
+            }),
+            service,
+        );
     let mut connection = pin!(connection);
     let mut place = Place::new(worker);
     let mut is_told = false;
@@ -65,13 +71,21 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Socke
     }
 }
 
-async fn answer(worker: Rc<Worker>, peer: SocketAddr, request: http::Request<Incoming>) -> Result<Response<AnswerBody>, io::Error> {
+async fn answer(
+    worker: Rc<Worker>,
+    peer: SocketAddr,
+    request: http::Request<Incoming>,
+) -> Result<Response<AnswerBody>, io::Error> {
     let (parts, incoming) = request.into_parts();
     let mut request = Request::new(peer);
     if !translate(&parts, &mut request) {
         return Err(io::Error::other("the head of an HTTP/2 request cannot be read"));
     }
-    let mut client = Http2Client { worker: worker.clone(), incoming, deadline: Deadline::default() };
+    let mut client = Http2Client {
+        worker: worker.clone(),
+        incoming,
+        deadline: Deadline::default(),
+    };
     match unwinding::catch(path::handle(&worker, &request, &mut client)).await {
         Ok(Some(answer)) => Ok(response(answer, request.method() == berry_http1::Method::Head)),
         Ok(None) => Err(io::Error::other("the client is gone")),
@@ -87,7 +101,9 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
     out.extend_from_slice(parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = host.or_else(|| parts.headers.get("host").map(HeaderValue::as_bytes)).unwrap_or_default();
+    let host = host
+        .or_else(|| parts.headers.get("host").map(HeaderValue::as_bytes))
+        .unwrap_or_default();
     push_field(out, b"host", host);
     for (name, value) in parts.headers.iter().filter(|(name, _)| !is_framing(name)) {
         push_field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -95,18 +111,29 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
     out.extend_from_slice(b"\r\n");
     let mut head = RequestHead::default();
     // What HTTP/2 compresses was bounded already; written out it may be larger.
-    let limits = Limits { head: 4 * MAX_HEADER_LIST as usize, ..Limits::default() };
+    let limits = Limits {
+        head: 4 * MAX_HEADER_LIST as usize,
+        ..Limits::default()
+    };
     let complete = matches!(read_request(out, &limits, &mut head), Ok(true));
     request.head = head;
     complete
 }
 
 fn is_framing(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "expect" | "te")
+    matches!(
+        name.as_str(),
+        "host" | "content-length" | "transfer-encoding" | "connection" | "expect" | "te"
+    )
 }
 
 fn response(answer: Answer, headless: bool) -> Response<AnswerBody> {
-    let Answer { status, fields, content, mut ticket } = answer;
+    let Answer {
+        status,
+        fields,
+        content,
+        mut ticket,
+    } = answer;
     let body = match content {
         Content::Stream(streamed) => AnswerBody::Stream(Box::new(Flow::new(streamed, ticket)), false),
         Content::Whole(bytes) => {
@@ -116,8 +143,13 @@ fn response(answer: Answer, headless: bool) -> Response<AnswerBody> {
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for line in fields.split(|&b| b == b'\n').filter_map(|line| line.strip_suffix(b"\r")) {
-        let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
+    for line in fields
+        .split(|&b| b == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\r"))
+    {
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
+            continue;
+        };
         let (name, value) = line.split_at(colon);
         let name = HeaderName::from_bytes(name);
         let value = HeaderValue::from_bytes(value.strip_prefix(b": ").unwrap_or_default());
@@ -262,7 +294,11 @@ impl AsyncWrite for Replay {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 

@@ -77,9 +77,17 @@ impl Model {
     ) -> Self {
         let ready = |backend: &berry_config::Backend| {
             let provider = providers.get(&backend.provider).filter(|_| backend.enabled)?;
-            Some(Target::new(model, backend, provider, &config.settings.timeouts, rules, around))
+            Some(Target::new(
+                model,
+                backend,
+                provider,
+                &config.settings.timeouts,
+                rules,
+                around,
+            ))
         };
-        let is_disabled = |backend: &&berry_config::Backend| !backend.enabled || !providers.contains_key(&backend.provider);
+        let is_disabled =
+            |backend: &&berry_config::Backend| !backend.enabled || !providers.contains_key(&backend.provider);
         let place = |id: &ModelId| config.models.iter().position(|other| other.id == *id);
         Self {
             id: model.id.clone(),
@@ -88,9 +96,19 @@ impl Model {
             strategy: model.strategy,
             turns: around.live.turns(&model.id),
             targets: model.backends.iter().filter_map(ready).collect(),
-            disabled: model.backends.iter().filter(is_disabled).map(|backend| backend.provider.clone()).collect(),
+            disabled: model
+                .backends
+                .iter()
+                .filter(is_disabled)
+                .map(|backend| backend.provider.clone())
+                .collect(),
             fallbacks: model.fallbacks.iter().filter_map(place).collect(),
-            deadline: nearest(model.timeouts.deadline, None, config.settings.timeouts.deadline, DEADLINE),
+            deadline: nearest(
+                model.timeouts.deadline,
+                None,
+                config.settings.timeouts.deadline,
+                DEADLINE,
+            ),
         }
     }
 
@@ -106,8 +124,12 @@ impl Model {
     /// Whether its pattern covers `name`; each `*` stands for any run of characters.
     pub(crate) fn matches(&self, name: &str) -> bool {
         let mut parts = self.name.split('*');
-        let Some(mut rest) = parts.next().and_then(|prefix| name.strip_prefix(prefix)) else { return false };
-        let Some(suffix) = parts.next_back() else { return rest.is_empty() };
+        let Some(mut rest) = parts.next().and_then(|prefix| name.strip_prefix(prefix)) else {
+            return false;
+        };
+        let Some(suffix) = parts.next_back() else {
+            return rest.is_empty();
+        };
         for part in parts {
             match rest.find(part) {
                 Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
@@ -127,7 +149,10 @@ impl Target {
         rules: &Rules,
         around: &Surroundings<'_>,
     ) -> Self {
-        let key = BackendKey { provider: backend.provider.clone(), model: backend.model.as_str().into() };
+        let key = BackendKey {
+            provider: backend.provider.clone(),
+            model: backend.model.as_str().into(),
+        };
         Self {
             provider: provider.clone(),
             model: (backend.model != "*").then(|| backend.model.clone()),
@@ -161,14 +186,23 @@ impl Limits {
         Self {
             stream_first_byte: first_byte(STREAM_FIRST_BYTE),
             plain_first_byte: first_byte(PLAIN_FIRST_BYTE),
-            idle: nearest(model.stream_idle, provider.stream_idle, settings.stream_idle, STREAM_IDLE),
+            idle: nearest(
+                model.stream_idle,
+                provider.stream_idle,
+                settings.stream_idle,
+                STREAM_IDLE,
+            ),
             total: model.total.or(provider.total).or(settings.total),
         }
     }
 
     /// Head and first body byte of one attempt.
     pub(crate) fn first_byte(&self, is_stream: bool) -> Duration {
-        if is_stream { self.stream_first_byte } else { self.plain_first_byte }
+        if is_stream {
+            self.stream_first_byte
+        } else {
+            self.plain_first_byte
+        }
     }
 }
 

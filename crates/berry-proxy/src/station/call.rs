@@ -88,7 +88,11 @@ async fn call_pool<C: Client>(
 ) -> Result<Option<(u16, Vec<u8>, Content)>, NoAnswer> {
     let snapshot = ticket.snapshot.clone();
     let deadline = ticket.started.after(pool.model.deadline);
-    let mut visits = if forced { Visits::forced() } else { Visits::new(snapshot.max_retries) };
+    let mut visits = if forced {
+        Visits::forced()
+    } else {
+        Visits::new(snapshot.max_retries)
+    };
     loop {
         let now = ticket.worker.now();
         let occasion = Occasion {
@@ -98,14 +102,20 @@ async fn call_pool<C: Client>(
             affinity: affinity(pool.model.strategy, inquiry, ticket),
             max_internal_retries: snapshot.max_internal_retries,
         };
-        let Some(choice) = choose::choose(pool, &visits, &occasion).filter(|_| now < deadline) else { return Ok(None) };
+        let Some(choice) = choose::choose(pool, &visits, &occasion).filter(|_| now < deadline) else {
+            return Ok(None);
+        };
         if choice.is_repeat && !wait_before_repeat(client, ticket, &visits, deadline).await? {
             return Ok(None);
         }
         visits.record(choice.place);
         let verdict = attempt(inquiry, choice, deadline, client, ticket).await?;
         match verdict {
-            Verdict::Answer { status, fields, content } => return Ok(Some((status, fields, content))),
+            Verdict::Answer {
+                status,
+                fields,
+                content,
+            } => return Ok(Some((status, fields, content))),
             Verdict::Next(reason) => best.note(reason),
         }
     }
@@ -122,15 +132,24 @@ async fn attempt<C: Client>(
     let worker = ticket.worker.clone();
     let target = choice.target;
     let begun = worker.now();
-    let due = begun.after(target.limits.first_byte(inquiry.asked.stream)).min(deadline);
+    let due = begun
+        .after(target.limits.first_byte(inquiry.asked.stream))
+        .min(deadline);
     ticket.attempts += 1;
     ticket.backend = Some(target.label(&inquiry.asked.model).into_owned());
     ticket.attempt = Some(Attempt::begin(target, choice.may_open));
     let head = outgoing::head(inquiry, target);
-    let pieces = inquiry.asked.edited(&inquiry.body, target.model_for(&inquiry.asked.model));
+    let pieces = inquiry
+        .asked
+        .edited(&inquiry.body, target.model_for(&inquiry.asked.model));
     let pieces: Vec<Bytes> = pieces.iter().cloned().collect();
-    let outgoing = Outgoing { head: &head.with_length(pieces.iter().map(Bytes::len).sum()), pieces: &pieces };
-    let got = client.wait(worker.clock.instant(due), get(&worker, target, outgoing)).await;
+    let outgoing = Outgoing {
+        head: &head.with_length(pieces.iter().map(Bytes::len).sum()),
+        pieces: &pieces,
+    };
+    let got = client
+        .wait(worker.clock.instant(due), get(&worker, target, outgoing))
+        .await;
     let took = worker.now().since(begun);
     ticket.upstream_time += took;
     let got = match got {
@@ -143,27 +162,45 @@ async fn attempt<C: Client>(
 
 /// Sends the request and waits for the first piece of the answer's body.
 async fn get(worker: &std::rc::Rc<Worker>, target: &Target, outgoing: Outgoing<'_>) -> Result<Got, AttemptFault> {
-    let (head, mut body) = upstream::send(worker, &target.provider.endpoint, outgoing).await.map_err(AttemptFault::Send)?;
+    let (head, mut body) = upstream::send(worker, &target.provider.endpoint, outgoing)
+        .await
+        .map_err(AttemptFault::Send)?;
     let (first, last) = poll_fn(|cx| {
         let mut scratch = worker.scratch.borrow_mut();
         let piece = std::task::ready!(body.poll_piece(cx, &mut scratch));
-        let copied = piece.map(|piece| (Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default()), piece.last));
+        let copied = piece.map(|piece| {
+            (
+                Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default()),
+                piece.last,
+            )
+        });
         std::task::Poll::Ready(copied)
     })
     .await
     .map_err(AttemptFault::Body)?;
-    Ok(Got { head, first, rest: (!last).then_some(body) })
+    Ok(Got {
+        head,
+        first,
+        rest: (!last).then_some(body),
+    })
 }
 
 /// Waits before the same target is asked again; `false`: the deadline does not leave the time.
-async fn wait_before_repeat<C: Client>(client: &mut C, ticket: &mut Ticket, visits: &Visits, deadline: Moment) -> Result<bool, NoAnswer> {
+async fn wait_before_repeat<C: Client>(
+    client: &mut C,
+    ticket: &mut Ticket,
+    visits: &Visits,
+    deadline: Moment,
+) -> Result<bool, NoAnswer> {
     let wait = ticket.worker.with_dice(|dice| backoff(visits.repeats(), dice));
     let until = ticket.worker.now().after(wait);
     if until >= deadline {
         return Ok(false);
     }
     let begun = ticket.worker.now();
-    let waited = client.wait(ticket.worker.clock.instant(until), std::future::pending::<()>()).await;
+    let waited = client
+        .wait(ticket.worker.clock.instant(until), std::future::pending::<()>())
+        .await;
     // Waiting for a backend to recover is no cost of Berry's own.
     ticket.upstream_time += ticket.worker.now().since(begun);
     match waited {
@@ -202,7 +239,10 @@ impl Reason {
 
 impl Best {
     fn note(&mut self, reason: Reason) {
-        let better = self.reason.as_ref().is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
+        let better = self
+            .reason
+            .as_ref()
+            .is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
         if better {
             self.reason = Some(reason);
         }
@@ -229,10 +269,18 @@ fn is_sooner(one: &Reason, other: &Reason) -> bool {
 
 fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
     let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
-    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
+    let soonest = plan
+        .pools
+        .iter()
+        .filter_map(|pool| choose::soonest(pool, now, rules))
+        .min();
     let wait = soonest.map_or(Duration::from_secs(1), |at| at.since(now));
     match plan.pools.iter().any(|pool| choose::is_cooling(pool, now, rules)) {
-        true => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit").retry_after(wait),
+        true => Failure::new(
+            Code::UpstreamOverloaded,
+            "every backend of this model is waiting out a rate limit",
+        )
+        .retry_after(wait),
         false => Failure::new(Code::NoBackend, "no backend of this model can be asked now").retry_after(wait),
     }
 }

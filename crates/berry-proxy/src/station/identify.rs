@@ -19,7 +19,9 @@ pub(crate) fn caller<'u>(
     users: &'u Users,
     unix_seconds: i64,
 ) -> Result<&'u Arc<User>, Failure> {
-    token(request, dialect).and_then(|token| users.find(&token, unix_seconds)).ok_or_else(refused)
+    token(request, dialect)
+        .and_then(|token| users.find(&token, unix_seconds))
+        .ok_or_else(refused)
 }
 
 fn refused() -> Failure {
@@ -31,7 +33,9 @@ fn refused() -> Failure {
 fn token(request: &Request, dialect: Protocol) -> Option<Vec<u8>> {
     let mut found: Option<&[u8]> = None;
     for (name, value) in request.fields() {
-        let Some(credential) = credential(name, value) else { continue };
+        let Some(credential) = credential(name, value) else {
+            continue;
+        };
         let token = credential?;
         if found.is_some_and(|before| before != token) {
             return None;
@@ -42,7 +46,11 @@ fn token(request: &Request, dialect: Protocol) -> Option<Vec<u8>> {
     if dialect != Protocol::Gemini {
         return found;
     }
-    let in_query = request.query().into_iter().flat_map(berry_wire::key_parameters).map(|key| key.into_owned().into_bytes());
+    let in_query = request
+        .query()
+        .into_iter()
+        .flat_map(berry_wire::key_parameters)
+        .map(|key| key.into_owned().into_bytes());
     let mut all = found.into_iter().chain(in_query);
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
@@ -51,7 +59,11 @@ fn token(request: &Request, dialect: Protocol) -> Option<Vec<u8>> {
 /// The token in a field, if the field is one that carries credentials; `Some(None)`: it is, and is malformed.
 fn credential<'v>(name: &[u8], value: &'v [u8]) -> Option<Option<&'v [u8]>> {
     // By length first, as nearly every field is none of these.
-    if !matches!(name.len(), 7 | 9 | 13 | 14) || !CREDENTIAL_HEADERS.iter().any(|h| name.eq_ignore_ascii_case(h.as_bytes())) {
+    if !matches!(name.len(), 7 | 9 | 13 | 14)
+        || !CREDENTIAL_HEADERS
+            .iter()
+            .any(|h| name.eq_ignore_ascii_case(h.as_bytes()))
+    {
         return None;
     }
     if name.len() != "authorization".len() {

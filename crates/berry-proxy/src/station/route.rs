@@ -24,7 +24,9 @@ pub(crate) struct Pool {
 impl Pool {
     /// Places and targets, in the order of the file.
     pub(crate) fn targets(&self) -> impl Iterator<Item = (usize, &Target)> {
-        self.places.iter().filter_map(|&place| Some((place, self.model.targets.get(place)?)))
+        self.places
+            .iter()
+            .filter_map(|&place| Some((place, self.model.targets.get(place)?)))
     }
 }
 
@@ -33,7 +35,13 @@ impl Pool {
 /// # Errors
 /// `model_not_found`, `model_forbidden`, `backend_forbidden`, `no_backend`, and `invalid_request` where the model's backends
 /// speak another protocol than the client.
-pub(crate) fn plan(snapshot: &Snapshot, user: &User, call: &Call<'_>, asked: &Asked, forced: Option<&str>) -> Result<Plan, Failure> {
+pub(crate) fn plan(
+    snapshot: &Snapshot,
+    user: &User,
+    call: &Call<'_>,
+    asked: &Asked,
+    forced: Option<&str>,
+) -> Result<Plan, Failure> {
     let model = find_model(snapshot, user, &asked.model)?;
     if let Some(provider) = forced {
         return force(snapshot, user, model, call.protocol, provider);
@@ -43,42 +51,67 @@ pub(crate) fn plan(snapshot: &Snapshot, user: &User, call: &Call<'_>, asked: &As
         let fallback = snapshot.model_at(place).filter(|fallback| user.may_use(&fallback.id))?;
         reachable(fallback, user, call.protocol).ok()
     };
-    let pools = std::iter::once(first).chain(model.fallbacks.iter().filter_map(stand_in)).collect();
+    let pools = std::iter::once(first)
+        .chain(model.fallbacks.iter().filter_map(stand_in))
+        .collect();
     Ok(Plan { pools, forced: false })
 }
 
 fn find_model<'s>(snapshot: &'s Snapshot, user: &User, name: &str) -> Result<&'s Arc<Model>, Failure> {
     let Some(model) = snapshot.model(name) else {
-        let message = format!("the model `{}` does not exist here; GET /v1/models lists those that you may use", printable(name));
+        let message = format!(
+            "the model `{}` does not exist here; GET /v1/models lists those that you may use",
+            printable(name)
+        );
         return Err(Failure::new(Code::ModelNotFound, message).param("model"));
     };
     match user.may_use(&model.id) {
         true => Ok(model),
-        false => Err(Failure::new(Code::ModelForbidden, format!("you may not use the model `{}`", printable(name))).param("model")),
+        false => Err(Failure::new(
+            Code::ModelForbidden,
+            format!("you may not use the model `{}`", printable(name)),
+        )
+        .param("model")),
     }
 }
 
 fn reachable(model: &Arc<Model>, user: &User, protocol: Protocol) -> Result<Pool, Failure> {
     let speaks = |target: &Target| target.provider.protocol == protocol;
     let (mut any_protocol, mut places) = (false, Vec::with_capacity(model.targets.len()));
-    for (place, target) in model.targets.iter().enumerate().filter(|(_, target)| user.may_reach(&target.tags)) {
+    for (place, target) in model
+        .targets
+        .iter()
+        .enumerate()
+        .filter(|(_, target)| user.may_reach(&target.tags))
+    {
         any_protocol = true;
         if speaks(target) {
             places.push(place);
         }
     }
     match (places.is_empty(), any_protocol) {
-        (false, _) => Ok(Pool { model: model.clone(), places }),
+        (false, _) => Ok(Pool {
+            model: model.clone(),
+            places,
+        }),
         (true, true) => Err(other_protocol(model, protocol)),
-        (true, false) if model.targets.is_empty() => {
-            Err(Failure::new(Code::NoBackend, format!("no backend of the model `{}` is enabled", model.name)))
-        }
-        (true, false) => Err(Failure::new(Code::NoBackend, format!("your tags reach no backend of the model `{}`", model.name))),
+        (true, false) if model.targets.is_empty() => Err(Failure::new(
+            Code::NoBackend,
+            format!("no backend of the model `{}` is enabled", model.name),
+        )),
+        (true, false) => Err(Failure::new(
+            Code::NoBackend,
+            format!("your tags reach no backend of the model `{}`", model.name),
+        )),
     }
 }
 
 fn other_protocol(model: &Model, protocol: Protocol) -> Failure {
-    let mut spoken: Vec<&str> = model.targets.iter().map(|target| target.provider.protocol.as_str()).collect();
+    let mut spoken: Vec<&str> = model
+        .targets
+        .iter()
+        .map(|target| target.provider.protocol.as_str())
+        .collect();
     spoken.sort_unstable();
     spoken.dedup();
     let message = format!(
@@ -90,7 +123,13 @@ fn other_protocol(model: &Model, protocol: Protocol) -> Failure {
     Failure::new(Code::InvalidRequest, message).param("model")
 }
 
-fn force(snapshot: &Snapshot, user: &User, model: &Arc<Model>, protocol: Protocol, provider: &str) -> Result<Plan, Failure> {
+fn force(
+    snapshot: &Snapshot,
+    user: &User,
+    model: &Arc<Model>,
+    protocol: Protocol,
+    provider: &str,
+) -> Result<Plan, Failure> {
     if !user.may_force_backend {
         let message = "you may not name a backend; leave out `backend` and `berry-backend`";
         return Err(Failure::new(Code::BackendForbidden, message).param("backend"));
@@ -100,13 +139,23 @@ fn force(snapshot: &Snapshot, user: &User, model: &Arc<Model>, protocol: Protoco
         return Err(no_such_target(snapshot, model, provider));
     };
     if !user.may_reach(&target.tags) {
-        return Err(Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"));
+        return Err(
+            Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"),
+        );
     }
     if target.provider.protocol != protocol {
         return Err(other_protocol(model, protocol));
     }
-    let places = (0..model.targets.len()).filter(|&i| model.targets.get(i).is_some_and(|t| of_provider(&t))).collect();
-    Ok(Plan { pools: vec![Pool { model: model.clone(), places }], forced: true })
+    let places = (0..model.targets.len())
+        .filter(|&i| model.targets.get(i).is_some_and(|t| of_provider(&t)))
+        .collect();
+    Ok(Plan {
+        pools: vec![Pool {
+            model: model.clone(),
+            places,
+        }],
+        forced: true,
+    })
 }
 
 fn no_such_target(snapshot: &Snapshot, model: &Model, provider: &str) -> Failure {
@@ -123,5 +172,8 @@ fn no_such_target(snapshot: &Snapshot, model: &Model, provider: &str) -> Failure
 /// What a client sent, fit for a message: bounded, and without control characters.
 fn printable(text: &str) -> String {
     const LONGEST: usize = 64;
-    text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

@@ -164,7 +164,10 @@ impl Attempt {
     /// Begins a try at `target`.
     pub(crate) fn begin(target: &Target, may_open: bool) -> Self {
         target.live.enter();
-        Self { live: target.live.clone(), may_open }
+        Self {
+            live: target.live.clone(),
+            may_open,
+        }
     }
 
     /// Ends the try with its outcome.
@@ -190,9 +193,15 @@ fn request_id(worker: &Worker, request: &Request) -> String {
         return id.to_owned();
     }
     let mut random = [0; 10];
-    let rolls = worker.roll().to_le_bytes().into_iter().chain(worker.roll().to_le_bytes());
+    let rolls = worker
+        .roll()
+        .to_le_bytes()
+        .into_iter()
+        .chain(worker.roll().to_le_bytes());
     random.iter_mut().zip(rolls).for_each(|(byte, roll)| *byte = roll);
-    uuid::Builder::from_unix_timestamp_millis(worker.clock.unix_millis(), &random).into_uuid().to_string()
+    uuid::Builder::from_unix_timestamp_millis(worker.clock.unix_millis(), &random)
+        .into_uuid()
+        .to_string()
 }
 
 fn millis(time: Duration) -> f64 {

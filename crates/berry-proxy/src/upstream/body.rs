@@ -87,7 +87,15 @@ impl H1Body {
             Framing::Chunked => (Left::Chunks(ChunkedReader::default()), None),
             Framing::UntilClose => (Left::UntilClose, None),
         };
-        Self { worker, endpoint, io: Some(io), left, first: Bytes::new(), length, reusable }
+        Self {
+            worker,
+            endpoint,
+            io: Some(io),
+            left,
+            first: Bytes::new(),
+            length,
+            reusable,
+        }
     }
 
     /// Takes the bytes that came with the head. A body without content gives its connection back at once.
@@ -130,7 +138,9 @@ impl H1Body {
             self.first.advance(len);
             return Poll::Ready(Ok(len));
         }
-        let Some(io) = &mut self.io else { return Poll::Ready(Err(BodyFault::Disconnected)) };
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(Err(BodyFault::Disconnected));
+        };
         let mut read = ReadBuf::new(buffer);
         match ready!(Pin::new(io).poll_read(cx, &mut read)) {
             Ok(()) => Poll::Ready(Ok(read.filled().len())),
@@ -150,9 +160,15 @@ impl H1Body {
             Left::Chunks(reader) => {
                 let decoded = reader.decode(raw).map_err(|_| BodyFault::Malformed)?;
                 self.reusable &= decoded.consumed == raw.len();
-                Ok(Piece { len: decoded.data, last: decoded.done })
+                Ok(Piece {
+                    len: decoded.data,
+                    last: decoded.done,
+                })
             }
-            Left::UntilClose => Ok(Piece { len: raw.len(), last: false }),
+            Left::UntilClose => Ok(Piece {
+                len: raw.len(),
+                last: false,
+            }),
             Left::Nothing => Ok(Piece { len: 0, last: true }),
         }
     }
@@ -186,7 +202,11 @@ pub(crate) struct H2Body {
 impl H2Body {
     pub(super) fn new(incoming: Incoming) -> Self {
         let length = incoming.size_hint().exact();
-        Self { incoming, rest: Bytes::new(), length }
+        Self {
+            incoming,
+            rest: Bytes::new(),
+            length,
+        }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, BodyFault>> {
@@ -205,7 +225,12 @@ impl H2Body {
                 Poll::Ready(Some(Ok(frame))) => self.rest = frame.into_data().unwrap_or_default(),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(BodyFault::Disconnected)),
                 Poll::Ready(None) => return Poll::Ready(Ok(Piece { len, last: true })),
-                Poll::Pending if len > 0 => return Poll::Ready(Ok(Piece { len, last: self.incoming.is_end_stream() })),
+                Poll::Pending if len > 0 => {
+                    return Poll::Ready(Ok(Piece {
+                        len,
+                        last: self.incoming.is_end_stream(),
+                    }));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -68,7 +68,11 @@ impl Endpoint {
 
     /// The provider's own address.
     pub(crate) fn address(&self) -> Address<'_> {
-        Address { host: &self.host, port: self.port, allow_link_local: self.allow_link_local }
+        Address {
+            host: &self.host,
+            port: self.port,
+            allow_link_local: self.allow_link_local,
+        }
     }
 
     /// Whether requests need the absolute form, as a plain proxy on the way does.
@@ -96,19 +100,28 @@ impl fmt::Debug for Endpoint {
 
 impl Tls {
     fn new(host: &str, connection: &Connection, disk: &dyn Disk) -> Result<Self, String> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name that TLS can check"))?;
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name that TLS can check"))?;
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let mut config = match connection.insecure_skip_verify {
-            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::new())).with_no_client_auth(),
-            false => builder.with_root_certificates(roots(connection.ca_file.as_deref(), disk)?).with_no_client_auth(),
+            true => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()))
+                .with_no_client_auth(),
+            false => builder
+                .with_root_certificates(roots(connection.ca_file.as_deref(), disk)?)
+                .with_no_client_auth(),
         };
         config.alpn_protocols = match connection.http2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self {
+            config: Arc::new(config),
+            name,
+        })
     }
 }
 
@@ -117,10 +130,14 @@ fn roots(ca_file: Option<&Path>, disk: &dyn Disk) -> Result<RootCertStore, Strin
     static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
     let mut store = SYSTEM.get_or_init(system_roots).clone();
     if let Some(path) = ca_file {
-        let pem = disk.read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
+        let pem = disk
+            .read(path)
+            .map_err(|error| format!("ca_file {}: {error}", path.display()))?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|_| format!("ca_file {}: no PEM certificate", path.display()))?;
-            store.add(certificate).map_err(|_| format!("ca_file {}: a certificate is unusable", path.display()))?;
+            store
+                .add(certificate)
+                .map_err(|_| format!("ca_file {}: a certificate is unusable", path.display()))?;
         }
     }
     Ok(store)
@@ -131,7 +148,9 @@ fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     let (added, _) = store.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::warn!("the system has no root certificates: https providers need ca_file, or the package ca-certificates");
+        tracing::warn!(
+            "the system has no root certificates: https providers need ca_file, or the package ca-certificates"
+        );
     }
     store
 }
@@ -144,7 +163,9 @@ struct AnyCertificate {
 
 impl AnyCertificate {
     fn new() -> Self {
-        Self { crypto: aws_lc_rs::default_provider() }
+        Self {
+            crypto: aws_lc_rs::default_provider(),
+        }
     }
 }
 
@@ -166,7 +187,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.crypto.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -175,7 +201,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.crypto.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -34,19 +34,43 @@ pub(super) async fn exchange(
     io: Io,
     outgoing: Outgoing<'_>,
 ) -> Result<(AnswerHead, UpstreamBody), Broken> {
-    let mut exchange = Exchange { worker, io, outgoing, sent: 0, write_ended: false, answer: Vec::new(), scanned: 0, interim: 0 };
+    let mut exchange = Exchange {
+        worker,
+        io,
+        outgoing,
+        sent: 0,
+        write_ended: false,
+        answer: Vec::new(),
+        scanned: 0,
+        interim: 0,
+    };
     let mut parsed = ResponseHead::default();
     let outcome = poll_fn(|cx| exchange.poll(cx, &mut parsed)).await;
     if let Err(fault) = outcome {
-        return Err(Broken { fault, answered: !exchange.answer.is_empty() });
+        return Err(Broken {
+            fault,
+            answered: !exchange.answer.is_empty(),
+        });
     }
-    let Exchange { io, mut answer, write_ended, sent, .. } = exchange;
-    let first = answer.get(parsed.length..).map(Bytes::copy_from_slice).unwrap_or_default();
+    let Exchange {
+        io,
+        mut answer,
+        write_ended,
+        sent,
+        ..
+    } = exchange;
+    let first = answer
+        .get(parsed.length..)
+        .map(Bytes::copy_from_slice)
+        .unwrap_or_default();
     answer.truncate(parsed.length);
     // An answer that came before the whole request had gone out leaves the connection in no known state.
     let reusable = parsed.keep_alive && !write_ended && sent == total(outgoing);
     let body = H1Body::new(worker.clone(), endpoint.clone(), io, parsed.framing, reusable);
-    let body = body.with_first(first).map_err(|_| Broken { fault: SendFault::Malformed, answered: true })?;
+    let body = body.with_first(first).map_err(|_| Broken {
+        fault: SendFault::Malformed,
+        answered: true,
+    })?;
     Ok((AnswerHead { bytes: answer, parsed }, UpstreamBody::H1(body)))
 }
 
@@ -95,7 +119,11 @@ impl Exchange<'_> {
         // Only once the blank line is there is a head that came in pieces read again from its start.
         if before > 0 && find_head_end(&self.answer, self.scanned).map_err(malformed)?.is_none() {
             self.scanned = self.answer.len();
-            return if self.answer.len() > Limits::default().head { Err(SendFault::Malformed) } else { Ok(false) };
+            return if self.answer.len() > Limits::default().head {
+                Err(SendFault::Malformed)
+            } else {
+                Ok(false)
+            };
         }
         while read_response(&self.answer, &Limits::default(), parsed).map_err(malformed)? {
             if parsed.status >= 200 {

@@ -77,17 +77,31 @@ pub(super) async fn send(
     }
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
         connect::Opened::H2(io) => adopt(worker, endpoint, io).await?,
-        connect::Opened::H1(io) => return super::h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
+        connect::Opened::H1(io) => {
+            return super::h1::exchange(worker, endpoint, io, outgoing)
+                .await
+                .map_err(|broken| broken.fault);
+        }
     }
     let shared = open_connection(worker, endpoint).ok_or(SendFault::Disconnected)?;
     attempt(shared, endpoint, outgoing).await
 }
 
 fn open_connection(worker: &Worker, endpoint: &Endpoint) -> Option<Shared> {
-    worker.pool.h2.borrow().get(&endpoint.id).filter(|shared| !shared.is_closed()).cloned()
+    worker
+        .pool
+        .h2
+        .borrow()
+        .get(&endpoint.id)
+        .filter(|shared| !shared.is_closed())
+        .cloned()
 }
 
-async fn attempt(mut shared: Shared, endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Result<(AnswerHead, UpstreamBody), SendFault> {
+async fn attempt(
+    mut shared: Shared,
+    endpoint: &Endpoint,
+    outgoing: Outgoing<'_>,
+) -> Result<(AnswerHead, UpstreamBody), SendFault> {
     let request = request(endpoint, outgoing).ok_or(SendFault::Malformed)?;
     shared.sender.ready().await.map_err(|_| SendFault::Disconnected)?;
     let response = shared.sender.send_request(request).await.map_err(|error| {
@@ -101,7 +115,16 @@ async fn attempt(mut shared: Shared, endpoint: &Endpoint, outgoing: Outgoing<'_>
 /// The request, derived from the head that HTTP/1 would have sent: there is one encoder.
 fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<Pieces>> {
     let mut head = RequestHead::default();
-    read_request(outgoing.head, &Limits { head: usize::MAX, fields: 1000, target: usize::MAX }, &mut head).ok()?;
+    read_request(
+        outgoing.head,
+        &Limits {
+            head: usize::MAX,
+            fields: 1000,
+            target: usize::MAX,
+        },
+        &mut head,
+    )
+    .ok()?;
     let authority = head.first(outgoing.head, "host")?;
     let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
     let mut path = std::str::from_utf8(head.path.of(outgoing.head)).ok()?.to_owned();
@@ -109,12 +132,19 @@ fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<Pieces
         path.push('?');
         path.push_str(std::str::from_utf8(query.of(outgoing.head)).ok()?);
     }
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .ok()?;
     let mut request = Request::post(uri).body(Pieces::new(outgoing.pieces)).ok()?;
     for field in &head.fields {
         let name = HeaderName::from_bytes(field.name.of(outgoing.head)).ok()?;
         if name != HOST && name != CONNECTION {
-            request.headers_mut().append(name, HeaderValue::from_bytes(field.value.of(outgoing.head)).ok()?);
+            request
+                .headers_mut()
+                .append(name, HeaderValue::from_bytes(field.value.of(outgoing.head)).ok()?);
         }
     }
     Some(request)

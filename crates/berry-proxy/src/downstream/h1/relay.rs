@@ -31,7 +31,12 @@ struct Broken;
 
 /// Writes an answer. `keep`: whether the connection may go on afterwards. Says whether it does.
 pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, keep: bool) -> bool {
-    let Answer { status, fields, content, mut ticket } = answer;
+    let Answer {
+        status,
+        fields,
+        content,
+        mut ticket,
+    } = answer;
     let length = match &content {
         Content::Whole(body) => Some(body.len() as u64),
         Content::Stream(streamed) => streamed.body.length(),
@@ -43,11 +48,19 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     };
     let keep = keep && framing != Framing::UntilClose;
     let pending = head(status, &fields, framing, keep, request.head.version);
-    let mut writer = Writer { wire, pending, sent: 0, framing, has_begun: false };
+    let mut writer = Writer {
+        wire,
+        pending,
+        sent: 0,
+        framing,
+        has_begun: false,
+    };
     let written = match content {
         Content::Whole(body) => {
             ticket.complete();
-            writer.whole(if request.method() == Method::Head { &[] } else { &body }).await
+            writer
+                .whole(if request.method() == Method::Head { &[] } else { &body })
+                .await
         }
         Content::Stream(streamed) => writer.stream(Flow::new(streamed, ticket)).await,
     };
@@ -149,14 +162,18 @@ impl Writer<'_> {
         self.has_begun = true;
         let unsent = self.pending.get(self.sent..).unwrap_or_default();
         let mut slices = [IoSlice::new(&[]); MOST];
-        for (slice, part) in slices.iter_mut().zip(std::iter::once(unsent).chain(parts.iter().copied())) {
+        for (slice, part) in slices
+            .iter_mut()
+            .zip(std::iter::once(unsent).chain(parts.iter().copied()))
+        {
             *slice = IoSlice::new(part);
         }
-        let written = match Pin::new(&mut self.wire.io).poll_write_vectored(cx, slices.get(..=parts.len()).unwrap_or_default()) {
-            Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(_)) => return Err(Broken),
-            Poll::Pending => 0,
-        };
+        let written =
+            match Pin::new(&mut self.wire.io).poll_write_vectored(cx, slices.get(..=parts.len()).unwrap_or_default()) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(_)) => return Err(Broken),
+                Poll::Pending => 0,
+            };
         let of_pending = written.min(unsent.len());
         self.sent += of_pending;
         if self.sent == self.pending.len() {
