@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 
-use crate::ask::{Ask, Dialect, Operation, dialect_of, split_query};
+use crate::ask::{Ask, Dialect, Operation, dialect_of};
 use crate::events::{self, Piece};
 use crate::fault::{Kind, Wait};
 use crate::journal::Received;
+use crate::pages;
 use crate::recording::{self, Recording};
 use crate::script::{Canned, Gate, Script};
 use crate::server::Shared;
@@ -86,8 +87,10 @@ struct Case<'a> {
 
 /// How the request is to be answered. `earlier` says whether the connection has carried another request before.
 pub(crate) fn decide(shared: &Shared, request: &Received, earlier: bool) -> Play {
-    if split_query(&request.path).0 == "/__stats" {
-        return Play::Answer(Answer::plain(200, "application/json", shared.stats_json().into()));
+    if pages::are_asked(&request.path) {
+        let page = pages::json(&shared.journal, &request.path);
+        let status = if page.is_some() { 200 } else { 404 };
+        return Play::Answer(Answer::plain(status, "application/json", page.unwrap_or_default()));
     }
     let ask = Ask::read(request).filter(|ask| shared.serves(ask.dialect));
     let dialect = ask.as_ref().map_or_else(|| dialect_of(request), |ask| ask.dialect);

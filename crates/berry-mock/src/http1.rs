@@ -36,6 +36,9 @@ pub(crate) async fn serve<W: Wire>(wire: W, shared: Arc<Shared>, number: u64) {
     }
 }
 
+/// How much is read at once, at least.
+const READ: usize = 8 << 10;
+
 struct Connection<W> {
     reader: ReadHalf<W>,
     writer: WriteHalf<W>,
@@ -69,7 +72,7 @@ enum BodyLength {
 impl<W: Wire> Connection<W> {
     async fn run(&mut self) -> io::Result<Farewell> {
         while let Some(mut head) = self.read_head().await? {
-            let early = self.is_early(&mut head).await?;
+            let early = self.is_early(&head).await?;
             if !early && let Err(gone) = self.read_body(&mut head).await {
                 drop(self.shared.journal.open(head.received));
                 return Err(gone);
@@ -110,6 +113,7 @@ impl<W: Wire> Connection<W> {
                     .ok_or_else(|| io::Error::other("no request head"));
             }
             let idle = self.unread.is_empty();
+            self.unread.reserve(READ);
             tokio::select! {
                 read = self.reader.read_buf(&mut self.unread) => if read? == 0 { return Ok(None) },
                 _ = closing.changed(), if idle => return Ok(None),
@@ -117,22 +121,37 @@ impl<W: Wire> Connection<W> {
         }
     }
 
-    /// Whether to answer before the body: known from script or options, or by the model name in its first bytes.
-    async fn is_early(&mut self, head: &mut Head) -> io::Result<bool> {
-        if head.expects_continue && !self.shared.is_early(&head.received.path, b"") {
+    /// Whether to answer before the body: known from script or options, or by the model name near its start.
+    async fn is_early(&mut self, head: &Head) -> io::Result<bool> {
+        let path = &head.received.path;
+        if matches!(head.body, BodyLength::Known(0)) {
+            return Ok(false);
+        }
+        if head.expects_continue && !self.shared.is_early(path, b"") {
             self.writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             self.writer.flush().await?;
         }
-        let bodiless = matches!(head.body, BodyLength::Known(0));
-        if !bodiless && self.unread.is_empty() && !self.shared.is_early(&head.received.path, b"") {
-            self.more().await?;
+        loop {
+            if self.shared.is_early(path, &self.unread) {
+                return Ok(true);
+            }
+            let all = match head.body {
+                BodyLength::Known(length) => self.unread.len() >= length,
+                BodyLength::Chunked => memmem::find(&self.unread, b"\r\n0\r\n").is_some(),
+            };
+            // A client that has left is found again, and noted, when the body is read.
+            if all || self.unread.len() > 4 << 10 || self.more().await.is_err() {
+                return Ok(false);
+            }
         }
-        Ok(!bodiless && self.shared.is_early(&head.received.path, &self.unread))
     }
 
     async fn read_body(&mut self, head: &mut Head) -> io::Result<()> {
         match head.body {
             BodyLength::Known(length) => {
+                // A length that lies costs address space only.
+                self.unread
+                    .reserve(length.saturating_sub(self.unread.len()).min(64 << 20));
                 while self.unread.len() < length {
                     if let Err(gone) = self.more().await {
                         head.received.body = self.unread.split().freeze();
@@ -179,6 +198,7 @@ impl<W: Wire> Connection<W> {
     }
 
     async fn more(&mut self) -> io::Result<()> {
+        self.unread.reserve(READ);
         match self.reader.read_buf(&mut self.unread).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
@@ -387,4 +407,42 @@ fn head(answer: &Answer, keep_alive: bool) -> String {
         text.push_str("connection: close\r\n");
     }
     text + "\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Options;
+    use std::time::Duration;
+    use tokio::io::{DuplexStream, duplex};
+
+    impl Wire for DuplexStream {
+        fn reset_on_close(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_starts_after_its_ttfb_and_each_event_is_a_write_at_its_time() {
+        let options = Options {
+            ttfb: Duration::from_secs(2),
+            rate: Some(4.0),
+            chunks: Some(10),
+            ..Options::default()
+        };
+        let (mut client, server) = duplex(64 << 10);
+        let serving = tokio::spawn(serve(server, Shared::new(options), 1));
+        let request = "POST /v1/messages HTTP/1.1\r\ncontent-length: 15\r\n\r\n{\"stream\":true}";
+        client.write_all(request.as_bytes()).await.unwrap();
+        let start = Instant::now();
+        let mut arrivals = Vec::new();
+        let mut bytes = Vec::with_capacity(64 << 10);
+        while !bytes.ends_with(b"0\r\n\r\n") {
+            assert!(client.read_buf(&mut bytes).await.unwrap() > 0);
+            arrivals.push(start.elapsed().as_millis());
+        }
+        // message_start, content_block_start, ping, 10 deltas, content_block_stop, message_delta, message_stop
+        let due: Vec<u128> = (0..16).map(|event| 2000 + event * 250).collect();
+        assert_eq!(arrivals, due);
+        drop(client);
+        serving.await.unwrap();
+    }
 }

@@ -3,10 +3,13 @@
 //! Tests wait for a condition on the journal, never for time.
 
 use bytes::Bytes;
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+use crate::pages;
 
 /// A request as it arrived, and what became of its answer.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +33,7 @@ pub struct Received {
 }
 
 /// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Accepted connections.
     pub connections: u64,
@@ -81,9 +84,8 @@ pub(crate) struct Counters {
 /// The open entry of one request; dropped before its end, the client was the one who left.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    journal: Arc<Journal>,
-    number: u64,
-    settled: bool,
+    /// The journal, and the entry's number in it. None when settled, and for a request that is not noted at all.
+    entry: Option<(Arc<Journal>, u64)>,
 }
 
 // === impl Received ===
@@ -119,8 +121,11 @@ impl Journal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a request; the ticket notes how it ends.
+    /// Notes a request, unless it is for the mock's own pages; the ticket notes how it ends.
     pub(crate) fn open(self: &Arc<Self>, request: Received) -> Ticket {
+        if pages::are_asked(&request.path) {
+            return Ticket { entry: None };
+        }
         let number = self.counters.requests.fetch_add(1, Relaxed);
         let mut kept = self.kept();
         kept.entries.push_back(request);
@@ -137,9 +142,7 @@ impl Journal {
         drop(kept);
         self.changed.send_replace(());
         Ticket {
-            journal: self.clone(),
-            number,
-            settled: false,
+            entry: Some((self.clone(), number)),
         }
     }
 
@@ -202,24 +205,26 @@ impl Journal {
 impl Ticket {
     /// The answer has been sent to its end.
     pub(crate) fn complete(mut self) {
-        self.settled = true;
-        self.journal.counters.completed.fetch_add(1, Relaxed);
-        self.journal.settle(self.number, |entry| entry.completed = true);
+        if let Some((journal, number)) = self.entry.take() {
+            journal.counters.completed.fetch_add(1, Relaxed);
+            journal.settle(number, |entry| entry.completed = true);
+        }
     }
 
     /// The mock itself cut the answer, as its fault says.
     pub(crate) fn cut(mut self) {
-        self.settled = true;
-        self.journal.counters.cut.fetch_add(1, Relaxed);
-        self.journal.touch();
+        if let Some((journal, _)) = self.entry.take() {
+            journal.counters.cut.fetch_add(1, Relaxed);
+            journal.touch();
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.settled {
-            self.journal.counters.cancelled.fetch_add(1, Relaxed);
-            self.journal.settle(self.number, |entry| entry.cancelled = true);
+        if let Some((journal, number)) = self.entry.take() {
+            journal.counters.cancelled.fetch_add(1, Relaxed);
+            journal.settle(number, |entry| entry.cancelled = true);
         }
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! The path of a request: `server` accepts, `http1` or `http2` reads, `ask` understands it, `script` and `fault` say
 //! what is to happen, `recording` has the bytes, `answer` puts it together, and the HTTP version plays it. `journal`
-//! notes what came and how it ended.
+//! notes what came and how it ended, and `pages` shows it to other processes.
 
 mod answer;
 mod ask;
@@ -28,6 +28,7 @@ mod fault;
 mod http1;
 mod http2;
 mod journal;
+mod pages;
 mod recording;
 mod script;
 mod server;

@@ -109,6 +109,7 @@ pub static RECORDINGS: &[Recording] = &[
     openai!("responses-stream"."sse", Stream(Responses, &[]), "\"delta\":\""),
     openai!("responses-stream-incomplete"."sse", Named, "\"delta\":\""),
     openai!("responses-stream-failed"."sse", Named, "\"delta\":\""),
+    openai!("embeddings-base64-batch"."json", Plain(Embeddings, &[Base64, Batch])),
     openai!("embeddings-base64"."json", Plain(Embeddings, &[Base64])),
     openai!("embeddings-batch"."json", Plain(Embeddings, &[Batch])),
     openai!("embeddings"."json", Plain(Embeddings, &[])),
@@ -305,6 +306,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Clients decode these fields, and some refuse the whole answer if they cannot.
+    #[test]
+    fn what_is_base64_by_its_field_is_well_formed() {
+        let fields = [
+            "thoughtSignature",
+            "signature",
+            "data",
+            "b64_json",
+            "audio",
+            "embedding",
+        ];
+        let mut seen = 0;
+        for row in RECORDINGS.iter().filter(|row| !row.file.ends_with(".mp3")) {
+            // Quotation marks within a text can only shift where strings are seen to begin, not invent such a field.
+            let strings: Vec<&str> = std::str::from_utf8(row.body).unwrap().split('"').collect();
+            for part in strings.windows(3) {
+                if fields.contains(&part[0]) && part[1].trim() == ":" && !part[2].is_empty() {
+                    let digits = part[2].trim_end_matches('=');
+                    let digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+                    assert!(
+                        part[2].len() % 4 == 0 && part[2].len() - digits.len() <= 2 && digits.bytes().all(digit),
+                        "{}: {} {}",
+                        row.file,
+                        part[0],
+                        part[2]
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 
     #[test]

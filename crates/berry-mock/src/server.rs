@@ -72,13 +72,7 @@ impl Mock {
         let addr = listener.local_addr()?;
         let acceptor = Acceptor::new(&options)?;
         let secure = acceptor.is_tls();
-        let shared = Arc::new(Shared {
-            journal: Journal::new(options.journal_limit),
-            options,
-            scripts: Mutex::default(),
-            turns: Mutex::default(),
-            closing: watch::Sender::new(()),
-        });
+        let shared = Shared::new(options);
         let accepting = tokio::spawn(accept(listener, acceptor, shared.clone()));
         Ok(Mock {
             addr,
@@ -154,6 +148,16 @@ impl Drop for Mock {
 // === impl Shared ===
 
 impl Shared {
+    pub(crate) fn new(options: Options) -> Arc<Self> {
+        Arc::new(Shared {
+            journal: Journal::new(options.journal_limit),
+            options,
+            scripts: Mutex::default(),
+            turns: Mutex::default(),
+            closing: watch::Sender::new(()),
+        })
+    }
+
     pub(crate) fn serves(&self, dialect: Dialect) -> bool {
         self.options.dialects.is_empty() || self.options.dialects.contains(&dialect)
     }
@@ -217,14 +221,6 @@ impl Shared {
         fault.is_some_and(|fault| fault.kind == Kind::Early)
             || path.contains("mock-early")
             || memchr::memmem::find(seen, b"mock-early").is_some()
-    }
-
-    pub(crate) fn stats_json(&self) -> String {
-        let s = self.journal.stats();
-        format!(
-            "{{\"connections\":{},\"open_connections\":{},\"requests\":{},\"streams\":{},\"faults\":{},\"completed\":{},\"cancelled\":{},\"active\":{}}}\n",
-            s.connections, s.open_connections, s.requests, s.streams, s.faults, s.completed, s.cancelled, s.active
-        )
     }
 }
 
