@@ -1,2 +1,20 @@
-//! (being built)
-fn main() {}
+//! Berry, the program: the command line, the one place that assembles everything, signals and the way out. What a request
+//! goes through is in `berry-proxy`; nothing here is on its path.
+
+mod assemble;
+mod command;
+mod logging;
+mod outcome;
+mod panics;
+mod random;
+mod signals;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let outcome = command::Cli::parse().run();
+    outcome.unwrap_or_else(|failure| failure.report()).into()
+}

@@ -1,0 +1,147 @@
+//! The table of endpoints: one file and one line each. The router, the roles (security rule E17) and the description in
+//! OpenAPI are all made from it.
+
+mod backend_health;
+mod live;
+mod metrics;
+mod model_weights;
+mod openapi;
+mod system_stats;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
+use serde_json::Value;
+
+use crate::Control;
+use crate::auth::admins_only;
+
+/// One thing that can be asked for.
+pub(crate) struct Endpoint {
+    path: &'static str,
+    role: Role,
+    kind: Kind,
+    summary: &'static str,
+    handler: fn() -> MethodRouter<Control>,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Anybody who reaches the listener.
+    Anyone,
+    /// Users tagged `admin`.
+    Admin,
+}
+
+/// What the answer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `{"data":[…],"next":…}`, taken in pages.
+    List,
+    /// One JSON object.
+    Object,
+    /// Prometheus' text.
+    Text,
+}
+
+/// All endpoints, by path. All of today are read with GET.
+pub(crate) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new(
+        "/admin/backend-health",
+        Role::Admin,
+        Kind::List,
+        "health of every backend",
+        || get(backend_health::get),
+    ),
+    Endpoint::new(
+        "/admin/model-weights",
+        Role::Admin,
+        Kind::List,
+        "share that each backend of a model gets now",
+        || get(model_weights::get),
+    ),
+    Endpoint::new(
+        "/admin/openapi.json",
+        Role::Admin,
+        Kind::Object,
+        "this description",
+        || get(openapi::get),
+    ),
+    Endpoint::new(
+        "/admin/system-stats",
+        Role::Admin,
+        Kind::Object,
+        "version, uptime, traffic and memory of this process",
+        || get(system_stats::get),
+    ),
+    Endpoint::new(
+        "/health/live",
+        Role::Anyone,
+        Kind::Object,
+        "whether the process lives",
+        || get(live::get),
+    ),
+    Endpoint::new(
+        "/metrics",
+        Role::Admin,
+        Kind::Text,
+        "metrics in Prometheus' text format",
+        || get(metrics::get),
+    ),
+];
+
+impl Endpoint {
+    const fn new(
+        path: &'static str,
+        role: Role,
+        kind: Kind,
+        summary: &'static str,
+        handler: fn() -> MethodRouter<Control>,
+    ) -> Self {
+        Self {
+            path,
+            role,
+            kind,
+            summary,
+            handler,
+        }
+    }
+}
+
+/// The routes of the table, each behind its role.
+pub(crate) fn router(control: &Control) -> Router {
+    let add = |router: Router<Control>, endpoint: &Endpoint| {
+        let handler = (endpoint.handler)();
+        let guarded = match endpoint.role {
+            Role::Anyone => handler,
+            Role::Admin => handler.route_layer(from_fn_with_state(control.clone(), admins_only)),
+        };
+        router.route(endpoint.path, guarded)
+    };
+    ENDPOINTS.iter().fold(Router::new(), add).with_state(control.clone())
+}
+
+/// Takes the list of that name out of a report.
+fn take_list(mut report: Value, name: &str) -> Vec<Value> {
+    match report.get_mut(name).map(Value::take) {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_only_liveness_is_open_to_all() {
+        assert!(ENDPOINTS.is_sorted_by_key(|endpoint| endpoint.path));
+        let open: Vec<_> = ENDPOINTS
+            .iter()
+            .filter(|e| e.role == Role::Anyone)
+            .map(|e| e.path)
+            .collect();
+        assert_eq!(open, ["/health/live"]);
+    }
+}

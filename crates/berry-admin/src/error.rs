@@ -1,0 +1,58 @@
+//! Errors of the admin API: always `{"error":{"code","message"}}`, with the codes of the data listener.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// Why a request is not answered as it was meant.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// There is nothing under this path.
+    pub(crate) fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "route_not_found", message)
+    }
+
+    /// The path is known, the method is not its own.
+    pub(crate) fn method_not_allowed() -> Self {
+        let message = "this endpoint takes another method, see the header `allow`";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// One answer for every reason (security rule E4): none, unknown, malformed, disabled, expired, or no admin's.
+    pub(crate) fn unauthorized() -> Self {
+        let message = "send the token of a user tagged `admin` as `Authorization: Bearer TOKEN`";
+        Self::new(StatusCode::UNAUTHORIZED, "auth_missing_or_invalid", message)
+    }
+
+    /// A parameter that cannot be used.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
+        let mut response = (self.status, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = axum::http::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

@@ -1,0 +1,264 @@
+//! The one place where everything is put together: configuration, ports, data plane and admin plane; and the way out.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use berry_admin::{ControlPlane, Tls};
+use berry_config::{Config, TlsFiles};
+use berry_proxy::net::{SystemClock, SystemDisk, TcpConnector, TcpPort};
+use berry_proxy::ports::{Clock, Connector, Listener as _};
+use berry_proxy::{Gateway, Live, Phase, Snapshot, Surroundings, Workers, WorkersOptions, server_tls};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::outcome::{Failure, Status};
+use crate::signals::Signals;
+use crate::{random, terminal};
+
+/// How long connections may take to end when there is no more time for them (failure model, K6).
+const FAST_STOP: Duration = Duration::from_secs(1);
+
+/// What a configuration comes to before anything is opened.
+pub(crate) struct Prepared {
+    gateway: Arc<Gateway>,
+    clock: Arc<dyn Clock>,
+    workers: WorkersOptions,
+    admin_tls: Option<Tls>,
+}
+
+/// A gateway that is ready to run.
+pub(crate) struct Assembly {
+    gateway: Arc<Gateway>,
+    workers: Workers,
+    data: TcpPort,
+    admin: TcpPort,
+    control: ControlPlane,
+    predrain: Duration,
+    drain: Duration,
+    urls: Urls,
+}
+
+/// Where the listeners are reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Urls {
+    /// The data listener.
+    pub(crate) data: String,
+    /// The admin listener.
+    pub(crate) admin: String,
+}
+
+/// Makes a configuration ready to run. Opens nothing but the files that it names, so that `berry check` can do it too.
+///
+/// # Errors
+/// All that cannot be used, a line each.
+pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    // One worker for each core: nothing of a request crosses threads, so that more would only take turns.
+    let threads = available_parallelism().map_or(1, usize::from);
+    // Beside the snapshot, not in it: health and latencies outlive a change of the configuration.
+    let live = Arc::new(Live::default());
+    let around = Surroundings {
+        live: &live,
+        disk: &SystemDisk,
+        workers: threads,
+        now: clock.now(),
+    };
+    let snapshot = Snapshot::build(config, &around);
+    let data_tls = listener_tls("server", config.server.tls.as_ref());
+    let admin_tls = listener_tls("admin", config.admin.tls.as_ref());
+    // All three before any is looked at: everything that is wrong is told at once.
+    let (snapshot, data_tls, admin_tls) = match (snapshot, data_tls, admin_tls) {
+        (Ok(snapshot), Ok(data_tls), Ok(admin_tls)) => (snapshot, data_tls, admin_tls),
+        (snapshot, data_tls, admin_tls) => {
+            let mut unusable = snapshot.err().unwrap_or_default();
+            unusable.extend(data_tls.err());
+            unusable.extend(admin_tls.err());
+            return Err(unusable);
+        }
+    };
+    let connector = || Rc::new(TcpConnector) as Rc<dyn Connector>;
+    Ok(Prepared {
+        gateway: Gateway::new(snapshot, live, clock.clone()),
+        clock,
+        workers: WorkersOptions {
+            threads,
+            tls: data_tls,
+            seed: 0,
+            connector,
+        },
+        admin_tls: admin_tls.map(Tls::new),
+    })
+}
+
+/// What cannot be used, as people read it.
+pub(crate) fn render_unusable(unusable: &[String]) -> String {
+    let error = terminal::err_bold("31", "error");
+    unusable.iter().map(|message| format!("{error}: {message}\n")).collect()
+}
+
+// === impl Assembly ===
+
+impl Assembly {
+    /// Puts a gateway together, with both listeners bound. Called on the event loop that will run it.
+    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
+        let mut prepared = prepare(config).map_err(|unusable| {
+            terminal::err(&render_unusable(&unusable));
+            Failure::with(
+                Status::BadConfig,
+                "the configuration names what cannot be used",
+                "see above",
+            )
+        })?;
+        // Each process rolls dice of its own, else replicas would choose in step.
+        prepared.workers.seed = u64::from_le_bytes(random::bytes()?);
+        // Before the threads: a busy port should be told at once, and leave nothing behind.
+        let data = bind(
+            config.server.listen,
+            "[server] listen in the file, --listen or BIND_ADDRESS",
+        )?;
+        let admin = bind(config.admin.listen, "[admin] listen in the file")?;
+        let urls = Urls {
+            data: url(&data, config.server.listen, config.server.tls.is_some()),
+            admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
+        };
+        let workers = Workers::start(&prepared.gateway, &prepared.clock, &prepared.workers).map_err(|error| {
+            Failure::new(
+                format!("the worker threads cannot be started: {error}"),
+                "look at the limits of this process (ulimit -a)",
+            )
+        })?;
+        Ok(Self {
+            control: ControlPlane::new(prepared.gateway.clone(), prepared.workers.threads, prepared.admin_tls),
+            gateway: prepared.gateway,
+            workers,
+            data,
+            admin,
+            predrain: config.server.predrain,
+            drain: config.server.drain,
+            urls,
+        })
+    }
+
+    /// Where it is reached.
+    pub(crate) fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// Serves until a signal asks to end, and everything that was in flight has ended.
+    pub(crate) async fn run(self, signals: &mut Signals) {
+        let Self {
+            gateway,
+            workers,
+            data,
+            mut admin,
+            control,
+            predrain,
+            drain,
+            urls,
+        } = self;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workers = control.workers(),
+            "listening on {}, admin on {}",
+            urls.data,
+            urls.admin
+        );
+        let plane = DataPlane { gateway, workers, data };
+        tokio::select! {
+            // First the data plane: its end is the end of all.
+            biased;
+            () = plane.serve(signals, predrain, drain) => {}
+            // To the very end, so that a drain can be watched.
+            () = control.serve(&mut admin) => {}
+        }
+    }
+}
+
+fn bind(address: SocketAddr, key: &str) -> Result<TcpPort, Failure> {
+    TcpPort::bind(address).map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!("end the program that listens there, or change {key}"),
+            std::io::ErrorKind::PermissionDenied => {
+                format!("ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or change {key}")
+            }
+            _ => format!("change {key}"),
+        };
+        Failure::new(format!("cannot listen on {address}: {error}"), remedy)
+    })
+}
+
+/// The address that was really bound: for port 0 the system chose one.
+fn url(port: &TcpPort, wanted: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", port.local_addr().unwrap_or(wanted))
+}
+
+fn listener_tls(table: &str, files: Option<&TlsFiles>) -> Result<Option<Arc<berry_admin::ServerConfig>>, String> {
+    let load = |files| server_tls(files, &SystemDisk).map_err(|error| format!("[{table}] {error}"));
+    files.map(load).transpose()
+}
+
+/// The data plane and its listener, and how they end.
+struct DataPlane {
+    gateway: Arc<Gateway>,
+    workers: Workers,
+    data: TcpPort,
+}
+
+impl DataPlane {
+    /// Serves, leaves, drains (failure model, K5 and K6).
+    async fn serve(mut self, signals: &mut Signals, predrain: Duration, drain: Duration) {
+        let signal = self.accept_until(signals.end()).await;
+        // Readiness turns 503 at once, while the load balancer that reads it goes on sending for a while.
+        self.gateway.advance(Phase::Leaving);
+        tracing::info!(
+            signal,
+            predrain_seconds = predrain.as_secs(),
+            drain_seconds = drain.as_secs(),
+            connections = self.workers.connections(),
+            "draining; a second signal ends it at once"
+        );
+        let second = self.accept_until(timeout(predrain, signals.end())).await.ok();
+        let Self { gateway, workers, data } = self;
+        drop(data);
+        gateway.advance(Phase::Draining);
+        if let Some(signal) = second {
+            return fast_stop(&gateway, workers.drain(Duration::ZERO), signal).await;
+        }
+        tokio::select! {
+            cut = workers.drain(drain) => match cut {
+                0 => tracing::info!("drained: nothing was in flight any more"),
+                cut => tracing::warn!(connections = cut, "the time to drain is over: connections were cut"),
+            },
+            // Dropping the drain ends the workers.
+            signal = signals.end() => fast_stop(&gateway, std::future::ready(0), signal).await,
+        }
+    }
+
+    async fn accept_until<T>(&mut self, end: impl Future<Output = T>) -> T {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                value = &mut end => return value,
+                incoming = self.data.accept() => self.workers.serve(incoming),
+            }
+        }
+    }
+}
+
+/// Ends what is in flight, and gives it a moment to be settled.
+async fn fast_stop(gateway: &Gateway, end: impl Future<Output = usize>, signal: &str) {
+    tracing::warn!(
+        signal,
+        connections = gateway.metrics().connections(),
+        "second signal: ending at once"
+    );
+    let deadline = Instant::now() + FAST_STOP;
+    end.await;
+    while gateway.metrics().connections() > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
+    }
+}

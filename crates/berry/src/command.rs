@@ -1,0 +1,78 @@
+//! The command line: one file and one variant for each command. Flags win over the environment, and that over the file.
+
+mod check;
+mod completions;
+mod demo;
+mod init;
+mod mock;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::outcome::Outcome;
+
+/// Berry stands between your programs and LLM providers: one binary, one TOML file.
+///
+/// Without a command it runs the gateway, as `berry serve` does.
+#[derive(Parser)]
+#[command(name = "berry", version, args_conflicts_with_subcommands = true, after_help = AFTER)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+const AFTER: &str = "\
+Exit status: 0 done, 1 what was checked does not hold or something stands in the way, 2 wrong usage, 78 bad configuration.
+New here? `berry demo` shows it at work, `berry init` writes a configuration to start from.";
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    #[command(visible_alias = "generate-config")]
+    Init(init::Init),
+    #[command(visible_alias = "validate-config")]
+    Check(check::Check),
+    Mock(mock::Mock),
+    Completions(completions::Completions),
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct ConfigPath {
+    /// The configuration file [default: ./config.toml]
+    #[arg(long = "config", value_name = "FILE", env = "CONFIG_PATH", hide_env_values = true)]
+    path: Option<PathBuf>,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        match self.command {
+            None => self.serve.run(),
+            Some(Command::Serve(serve)) => serve.run(),
+            Some(Command::Demo(demo)) => demo.run(),
+            Some(Command::Init(init)) => init.run(),
+            Some(Command::Check(check)) => check.run(),
+            Some(Command::Mock(mock)) => mock.run(),
+            Some(Command::Completions(completions)) => completions.run(),
+        }
+    }
+}
+
+// === impl ConfigPath ===
+
+impl ConfigPath {
+    /// The file to read. A variable that is set to nothing counts as not set.
+    fn into_path(self) -> PathBuf {
+        self.path
+            .filter(|path| !path.as_os_str().is_empty())
+            .unwrap_or_else(|| PathBuf::from("config.toml"))
+    }
+}
