@@ -10,9 +10,8 @@ use crate::upstream::UpstreamBody;
 
 /// An answer. Framing and connection fields are the relay's.
 pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// Field lines, as HTTP/1 writes them.
-    pub(crate) fields: Vec<u8>,
+    /// Status line and field lines, as HTTP/1 writes them.
+    pub(crate) head: Vec<u8>,
     pub(crate) content: Content,
     /// Settled when the answer is over.
     pub(crate) ticket: Ticket,
@@ -36,10 +35,17 @@ pub(crate) struct Streamed {
     pub(crate) limits: Limits,
 }
 
-/// Renders a failure as an answer's status, fields and body.
+/// The beginning of an answer's head: its status line. It has room for what follows.
+pub(crate) fn begin_head(status: u16) -> Vec<u8> {
+    let mut head = Vec::with_capacity(640);
+    berry_http1::push_status_line(&mut head, status);
+    head
+}
+
+/// Renders a failure as an answer's status, head and body.
 pub(crate) fn refusal(failure: &Failure, dialect: Protocol, request_id: &str) -> (u16, Vec<u8>, Bytes) {
     let rendered = berry_wire::render(failure, dialect, request_id);
-    let mut fields = Vec::with_capacity(160);
+    let mut fields = begin_head(rendered.status);
     berry_http1::push_field(&mut fields, b"content-type", b"application/json");
     if let Some(wait) = failure.wait() {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

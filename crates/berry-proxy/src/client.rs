@@ -22,11 +22,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn new(peer: SocketAddr) -> Self {
-        Self {
-            bytes: Vec::new(),
-            head: RequestHead::default(),
-            peer,
-        }
+        Self { bytes: Vec::new(), head: RequestHead::default(), peer }
     }
 
     pub(crate) fn method(&self) -> Method {
@@ -47,9 +43,7 @@ impl Request {
     }
 
     pub(crate) fn query(&self) -> Option<&str> {
-        self.head
-            .query
-            .and_then(|query| std::str::from_utf8(query.of(&self.bytes)).ok())
+        self.head.query.and_then(|query| std::str::from_utf8(query.of(&self.bytes)).ok())
     }
 
     /// The value of the first field of that name (lower case).
@@ -64,10 +58,7 @@ impl Request {
 
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.head
-            .fields
-            .iter()
-            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.head.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 }
 

@@ -70,10 +70,6 @@ mod tests {
         let mut deadline = Deadline::default();
         deadline.set(Instant::now());
         deadline.lift();
-        assert!(
-            tokio::time::timeout(Duration::from_secs(60), poll_fn(|cx| deadline.poll(cx)))
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(Duration::from_secs(60), poll_fn(|cx| deadline.poll(cx))).await.is_err());
     }
 }

@@ -76,8 +76,7 @@ impl Place {
             return true;
         }
         // A connection stays with its task, so its waker is registered once.
-        self.place
-            .get_or_insert_with(|| self.worker.enter(Waker::clone(cx.waker())));
+        self.place.get_or_insert_with(|| self.worker.enter(Waker::clone(cx.waker())));
         false
     }
 }

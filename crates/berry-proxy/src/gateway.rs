@@ -82,11 +82,7 @@ impl Gateway {
     pub fn admin(&self, token: &[u8]) -> Option<UserId> {
         let unix_seconds = (self.clock.unix_millis() / 1000).cast_signed();
         let snapshot = self.snapshot();
-        snapshot
-            .users
-            .find(token, unix_seconds)
-            .filter(|user| user.is_admin)
-            .map(|user| user.id.clone())
+        snapshot.users.find(token, unix_seconds).filter(|user| user.is_admin).map(|user| user.id.clone())
     }
 
     /// How far it is on its way out.

@@ -81,10 +81,7 @@ impl Live {
     /// The numbers of a backend, new ones if it was never seen.
     pub fn backend(&self, key: &BackendKey, now: Moment, rules: &Rules) -> Arc<BackendLive> {
         let mut backends = self.backends.lock();
-        backends
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(BackendLive::new(now, rules)))
-            .clone()
+        backends.entry(key.clone()).or_insert_with(|| Arc::new(BackendLive::new(now, rules))).clone()
     }
 
     /// The turn counter of a model.
@@ -94,11 +91,7 @@ impl Live {
 
     /// How often a model's strategy chose a backend.
     pub fn selections(&self, model: &ModelId, backend: &BackendKey) -> Arc<AtomicU64> {
-        self.selections
-            .lock()
-            .entry((model.clone(), backend.clone()))
-            .or_default()
-            .clone()
+        self.selections.lock().entry((model.clone(), backend.clone())).or_default().clone()
     }
 }
 
@@ -150,10 +143,7 @@ impl BackendLive {
 
     /// Takes an attempt's outcome into account. `may_open`: whether a soft failure may open this backend.
     pub(crate) fn record(&self, outcome: OutcomeClass, may_open: bool, now: Moment, rules: &Rules) {
-        if let Some(count) = OUTCOMES
-            .iter()
-            .position(|(class, _)| *class == outcome)
-            .and_then(|i| self.outcomes.get(i))
+        if let Some(count) = OUTCOMES.iter().position(|(class, _)| *class == outcome).and_then(|i| self.outcomes.get(i))
         {
             count.fetch_add(1, Relaxed);
         }
@@ -173,9 +163,6 @@ impl BackendLive {
 
     /// Attempts by outcome, with the outcome's name.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        OUTCOMES
-            .iter()
-            .zip(&self.outcomes)
-            .map(|((_, name), count)| (*name, count.load(Relaxed)))
+        OUTCOMES.iter().zip(&self.outcomes).map(|((_, name), count)| (*name, count.load(Relaxed)))
     }
 }

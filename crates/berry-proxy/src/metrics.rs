@@ -10,9 +10,8 @@ use berry_http1::Method;
 use crate::routes::Route;
 
 /// Upper bounds of the buckets of times, in seconds: up to 600 s, as long answers take.
-const BUCKETS: [f64; 18] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 400.0, 600.0,
-];
+const BUCKETS: [f64; 18] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 240.0, 400.0, 600.0];
 
 /// Upper bounds for Berry's own share of the time, in seconds.
 const OVERHEAD_BUCKETS: [f64; 18] = [
@@ -72,26 +71,17 @@ impl Histogram {
     }
 
     fn new(bounds: &'static [f64; 18]) -> Self {
-        Self {
-            bounds,
-            buckets: Default::default(),
-            sum_micros: AtomicU64::new(0),
-        }
+        Self { bounds, buckets: Default::default(), sum_micros: AtomicU64::new(0) }
     }
 
     /// Counts one time.
     pub fn record(&self, time: Duration) {
         let seconds = time.as_secs_f64();
-        let bucket = self
-            .bounds
-            .iter()
-            .position(|&bound| seconds <= bound)
-            .unwrap_or(self.bounds.len());
+        let bucket = self.bounds.iter().position(|&bound| seconds <= bound).unwrap_or(self.bounds.len());
         if let Some(count) = self.buckets.get(bucket) {
             count.fetch_add(1, Relaxed);
         }
-        self.sum_micros
-            .fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.sum_micros.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -135,11 +125,7 @@ impl Metrics {
 
     /// Requests that have ended, over all routes.
     pub fn requests(&self) -> u64 {
-        self.routes
-            .iter()
-            .flat_map(|route| route.requests.iter().flatten())
-            .map(|count| count.load(Relaxed))
-            .sum()
+        self.routes.iter().flat_map(|route| route.requests.iter().flatten()).map(|count| count.load(Relaxed)).sum()
     }
 
     /// Writes them out.
@@ -149,26 +135,14 @@ impl Metrics {
             for (method, row) in METHODS.iter().zip(&of_route.requests) {
                 for (column, count) in row.iter().enumerate().filter(|(_, count)| count.load(Relaxed) > 0) {
                     let status = STATUSES.get(column).map_or_else(|| "other".to_owned(), u16::to_string);
-                    let labels = [
-                        ("method", method.as_str()),
-                        ("route", route.label()),
-                        ("status", &status),
-                    ];
+                    let labels = [("method", method.as_str()), ("route", route.label()), ("status", &status)];
                     out.sample("http_requests_total", &labels, count.load(Relaxed) as f64);
                 }
             }
         }
-        out.family(
-            "http_request_duration_seconds",
-            "histogram",
-            "Time to the last byte of an answer.",
-        );
+        out.family("http_request_duration_seconds", "histogram", "Time to the last byte of an answer.");
         for (route, of_route) in Route::all().zip(&self.routes) {
-            out.histogram(
-                "http_request_duration_seconds",
-                &[("route", route.label())],
-                &of_route.duration,
-            );
+            out.histogram("http_request_duration_seconds", &[("route", route.label())], &of_route.duration);
         }
         out.family(
             "berry_overhead_seconds",
@@ -232,18 +206,11 @@ impl Exposition {
         let mut below = 0;
         for (i, count) in counts.iter().enumerate() {
             below += count;
-            let bound = histogram
-                .bounds
-                .get(i)
-                .map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            let bound = histogram.bounds.get(i).map_or_else(|| "+Inf".to_owned(), f64::to_string);
             let with_bound: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
             self.sample(&format!("{name}_bucket"), &with_bound, below as f64);
         }
-        self.sample(
-            &format!("{name}_sum"),
-            labels,
-            histogram.sum_micros.load(Relaxed) as f64 / 1e6,
-        );
+        self.sample(&format!("{name}_sum"), labels, histogram.sum_micros.load(Relaxed) as f64 / 1e6);
         self.sample(&format!("{name}_count"), labels, total as f64);
     }
 
@@ -272,10 +239,7 @@ mod tests {
         histogram.record(Duration::from_secs(700));
         out.histogram("h", &[], &histogram);
         let text = out.into_text();
-        assert!(
-            text.starts_with("x{service=\"berry-api\",model=\"a\\\"b\\\\c\\nd\"} 2\n"),
-            "{text}"
-        );
+        assert!(text.starts_with("x{service=\"berry-api\",model=\"a\\\"b\\\\c\\nd\"} 2\n"), "{text}");
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"0.005\"} 1\n"));
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"5\"} 2\n"));
         assert!(text.contains("h_bucket{service=\"berry-api\",le=\"+Inf\"} 3\n"));

@@ -26,16 +26,10 @@ impl TcpPort {
     /// # Errors
     /// The system's, such as an address in use.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self {
-            listener: socket.listen(BACKLOG)?,
-        })
+        Ok(Self { listener: socket.listen(BACKLOG)? })
     }
 
     /// The address bound to, with the port that the system chose for port 0.
@@ -48,17 +42,9 @@ impl Listener for TcpPort {
     fn accept(&mut self) -> PortFuture<'_, Incoming> {
         Box::pin(async {
             loop {
-                match self
-                    .listener
-                    .accept()
-                    .await
-                    .and_then(|(stream, peer)| Ok((detach(stream)?, peer)))
-                {
+                match self.listener.accept().await.and_then(|(stream, peer)| Ok((detach(stream)?, peer))) {
                     Ok((stream, peer)) => {
-                        return Incoming {
-                            peer,
-                            open: Box::new(move || Ok(Box::new(TcpStream::from_std(stream)?))),
-                        };
+                        return Incoming { peer, open: Box::new(move || Ok(Box::new(TcpStream::from_std(stream)?))) };
                     }
                     // A connection that was reset before it was accepted, or no descriptor left: the next try is a moment away.
                     Err(error) if is_shortage(&error) => {
@@ -76,10 +62,8 @@ impl Listener for TcpPort {
 fn detach(stream: TcpStream) -> io::Result<std::net::TcpStream> {
     stream.set_nodelay(true)?;
     // A peer that vanished is noticed after 15 s and three probes (failure model, C12).
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(15))
-        .with_retries(3);
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15)).with_retries(3);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     stream.into_std()
 }
@@ -125,18 +109,14 @@ async fn resolve(to: Address<'_>) -> Result<Vec<SocketAddr>, ConnectFault> {
     if let Ok(ip) = to.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, to.port)]);
     }
-    let found = tokio::net::lookup_host((to.host, to.port))
-        .await
-        .map_err(|_| ConnectFault::Resolve)?;
+    let found = tokio::net::lookup_host((to.host, to.port)).await.map_err(|_| ConnectFault::Resolve)?;
     Ok(found.collect())
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     Ok(stream)
 }
@@ -175,9 +155,7 @@ impl Clock for SystemClock {
     }
 
     fn instant(&self, moment: Moment) -> Instant {
-        self.origin
-            .checked_add(moment.since(Moment::ZERO))
-            .unwrap_or(self.origin)
+        self.origin.checked_add(moment.since(Moment::ZERO)).unwrap_or(self.origin)
     }
 
     fn unix_millis(&self) -> u64 {

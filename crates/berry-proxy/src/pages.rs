@@ -26,11 +26,7 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
         Page::Index => json_parts(200, &index()),
         Page::Live => json_parts(200, &json!({"status": "live"})),
         Page::Ready => ready(&gateway),
-        Page::Health => health(
-            &gateway,
-            &ticket.snapshot,
-            caller(request, ticket).is_ok_and(|user| user.is_admin),
-        ),
+        Page::Health => health(&gateway, &ticket.snapshot, caller(request, ticket).is_ok_and(|user| user.is_admin)),
         Page::Metrics => metrics(&gateway, request, ticket)?,
         Page::ListModels { beta } => {
             ticket.dialect = models_dialect(request, beta);
@@ -46,8 +42,7 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
 }
 
 fn caller<'t>(request: &Request, ticket: &'t Ticket) -> Result<&'t User, Failure> {
-    let unix_seconds = (ticket.worker.clock.unix_millis() / 1000).cast_signed();
-    identify::caller(request, ticket.dialect, &ticket.snapshot.users, unix_seconds).map(|user| &**user)
+    identify::caller(request, ticket.dialect, &ticket.snapshot.users, ticket.unix_seconds()).map(|user| &**user)
 }
 
 fn json_parts(status: u16, value: &Value) -> Parts {
@@ -55,7 +50,7 @@ fn json_parts(status: u16, value: &Value) -> Parts {
 }
 
 fn text_parts(status: u16, content_type: &str, body: Vec<u8>) -> Parts {
-    let mut fields = Vec::with_capacity(160);
+    let mut fields = crate::answer::begin_head(status);
     push_field(&mut fields, b"content-type", content_type.as_bytes());
     (status, fields, body.into())
 }
@@ -97,9 +92,7 @@ fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Part
     const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
     let is_local =
         request.peer.ip().to_canonical().is_loopback() && FORWARDING.iter().all(|name| request.field(name).is_none());
-    let carries_credential = berry_wire::CREDENTIAL_HEADERS
-        .iter()
-        .any(|name| request.field(name).is_some());
+    let carries_credential = berry_wire::CREDENTIAL_HEADERS.iter().any(|name| request.field(name).is_some());
     if !is_local || carries_credential {
         let user = caller(request, ticket)?;
         if !user.is_admin && !is_local {
@@ -110,11 +103,7 @@ fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Part
         }
     }
     let text = report::metrics(gateway, &ticket.snapshot);
-    Ok(text_parts(
-        200,
-        "text/plain; version=0.0.4; charset=utf-8",
-        text.into_bytes(),
-    ))
+    Ok(text_parts(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()))
 }
 
 /// Whose shape the lists of models take.
@@ -136,25 +125,15 @@ fn visible<'s>(snapshot: &'s Snapshot, user: &User) -> Vec<&'s Model> {
             && user.may_use(&model.id)
             && model.targets.iter().any(|t| user.may_reach(&t.tags))
     };
-    let mut models: Vec<&Model> = snapshot
-        .models()
-        .iter()
-        .map(|model| &**model)
-        .filter(callable)
-        .collect();
+    let mut models: Vec<&Model> = snapshot.models().iter().map(|model| &**model).filter(callable).collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models
 }
 
 fn list_models(user: &User, ticket: &Ticket) -> Parts {
     let models = visible(&ticket.snapshot, user);
-    let cards: Vec<ModelCard<'_>> = models
-        .iter()
-        .map(|model| ModelCard {
-            id: &model.name,
-            created: CREATED,
-        })
-        .collect();
+    let cards: Vec<ModelCard<'_>> =
+        models.iter().map(|model| ModelCard { id: &model.name, created: CREATED }).collect();
     text_parts(200, "application/json", berry_wire::list_models(ticket.dialect, &cards))
 }
 
@@ -171,12 +150,6 @@ fn get_model(user: &User, id: &str, ticket: &Ticket) -> Result<Parts, Failure> {
     Ok(text_parts(
         200,
         "application/json",
-        berry_wire::get_model(
-            ticket.dialect,
-            &ModelCard {
-                id: &id,
-                created: CREATED,
-            },
-        ),
+        berry_wire::get_model(ticket.dialect, &ModelCard { id: &id, created: CREATED }),
     ))
 }

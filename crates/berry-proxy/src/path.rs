@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use berry_http1::push_field;
+use berry_http1::{push_decimal, push_field};
 use berry_vocab::{Code, Failure, Protocol};
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::station::call::{self, Inquiry, NoAnswer};
 use crate::station::{Outcome, Ticket, identify, route};
 use crate::worker::Worker;
 
-/// Status, field lines and content of an answer, before Berry's own fields are added.
+/// Status, head and content of an answer, before Berry's own fields are added.
 pub(crate) type Parts = (u16, Vec<u8>, Content);
 
 /// Answers a request. `None`: the client is gone.
@@ -47,8 +47,7 @@ async fn answer_call<C: Client>(
     ticket: &mut Ticket,
 ) -> Result<Parts, NoAnswer> {
     let snapshot = ticket.snapshot.clone();
-    let unix_seconds = (ticket.worker.clock.unix_millis() / 1000).cast_signed();
-    let user = identify::caller(request, call.protocol, &snapshot.users, unix_seconds)?; // 2 identify
+    let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());
 
     let body = client.read_body(snapshot.max_body_bytes).await?; // 3 read
@@ -62,12 +61,7 @@ async fn answer_call<C: Client>(
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 
-    let inquiry = Inquiry {
-        request,
-        call,
-        asked: &asked,
-        body,
-    };
+    let inquiry = Inquiry { request, call, asked: &asked, body };
     call::call(&inquiry, &plan, client, ticket).await // 7 choose, 8 call
     // 9 relay is the side's that carries the client; 10 settle is the ticket's.
 }
@@ -110,32 +104,22 @@ fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
     }
     if let Some(backend) = &ticket.backend {
         push_field(&mut fields, b"berry-backend", backend.as_bytes());
-        push_field(&mut fields, b"berry-attempts", ticket.attempts.to_string().as_bytes());
+        fields.extend_from_slice(b"berry-attempts: ");
+        push_decimal(&mut fields, u64::from(ticket.attempts));
+        fields.extend_from_slice(b"\r\n");
     }
-    ticket.worker.push_date(&mut fields);
+    ticket.worker.push_date(ticket.opened_unix_millis / 1000, &mut fields);
     ticket.begin_answer(status);
-    Answer {
-        status,
-        fields,
-        content,
-        ticket,
-    }
+    Answer { head: fields, content, ticket }
 }
 
 /// The answer to a request whose handling panicked.
 pub(crate) fn internal(worker: &Rc<Worker>, request: &Request) -> Answer {
-    worker
-        .gateway
-        .metrics()
-        .panics
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    worker.gateway.metrics().panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut ticket = Ticket::open(worker, request);
     ticket.dialect = berry_wire::dialect_of_path(request.path());
     refuse(
-        &Failure::new(
-            Code::Internal,
-            "a fault of Berry's own; its log says more under this request id",
-        ),
+        &Failure::new(Code::Internal, "a fault of Berry's own; its log says more under this request id"),
         &[],
         ticket,
     )

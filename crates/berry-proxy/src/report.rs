@@ -51,46 +51,32 @@ pub fn health(gateway: &Gateway, snapshot: &Snapshot) -> HealthReport {
         name: model.name.clone(),
         servable: model.targets.iter().any(|target| is_eligible(&standing(target))),
     });
-    let backends = distinct_targets(enabled().map(|model| &**model))
-        .into_iter()
-        .map(|target| BackendHealth {
-            provider: target.provider.id.to_string(),
-            model: target.key.model.to_string(),
-            standing: standing(target),
-            outcomes: target.live.outcomes().collect(),
-            now,
-        });
-    HealthReport {
-        models: models.collect(),
-        backends: backends.collect(),
-    }
+    let backends = distinct_targets(enabled().map(|model| &**model)).into_iter().map(|target| BackendHealth {
+        provider: target.provider.id.to_string(),
+        model: target.key.model.to_string(),
+        standing: standing(target),
+        outcomes: target.live.outcomes().collect(),
+        now,
+    });
+    HealthReport { models: models.collect(), backends: backends.collect() }
 }
 
 /// The share of its traffic that each backend of each model can expect now, from the functions that traffic uses.
 pub fn weights(gateway: &Gateway, snapshot: &Snapshot) -> Value {
     let now = gateway.clock().now();
     let of_model = |model: &Model| {
-        let standings: Vec<(&Target, Standing)> = model
-            .targets
-            .iter()
-            .map(|target| (target, target.live.standing(now, &snapshot.rules)))
-            .collect();
+        let standings: Vec<(&Target, Standing)> =
+            model.targets.iter().map(|target| (target, target.live.standing(now, &snapshot.rules))).collect();
         let eligible: Vec<&(&Target, Standing)> =
             standings.iter().filter(|(_, standing)| is_eligible(standing)).collect();
-        let candidates: Vec<_> = eligible
-            .iter()
-            .map(|(target, standing)| choose::candidate(target, standing))
-            .collect();
+        let candidates: Vec<_> =
+            eligible.iter().map(|(target, standing)| choose::candidate(target, standing)).collect();
         let shares = model.strategy.weights(&candidates, &snapshot.rules.smart_ai);
         let mut of_eligible = shares.into_iter();
         let backends: Vec<Value> = standings
             .iter()
             .map(|(target, standing)| {
-                let share = if is_eligible(standing) {
-                    of_eligible.next().unwrap_or(0.0)
-                } else {
-                    0.0
-                };
+                let share = if is_eligible(standing) { of_eligible.next().unwrap_or(0.0) } else { 0.0 };
                 json!({
                     "provider": target.provider.id.as_str(),
                     "model": &*target.key.model,
@@ -114,46 +100,26 @@ pub fn metrics(gateway: &Gateway, snapshot: &Snapshot) -> String {
     gateway.metrics().expose(&mut out);
     expose_backends(gateway, snapshot, &mut out);
     expose_selections(snapshot, &mut out);
-    out.family(
-        "berry_config_generation",
-        "gauge",
-        "Number of the configuration in force.",
-    );
+    out.family("berry_config_generation", "gauge", "Number of the configuration in force.");
     out.sample("berry_config_generation", &[], gateway.generation() as f64);
     out.into_text()
 }
 
 fn expose_backends(gateway: &Gateway, snapshot: &Snapshot, out: &mut Exposition) {
     let report = health(gateway, snapshot);
-    out.family(
-        "backend_health_status",
-        "gauge",
-        "Whether a backend may be asked (1) or not (0).",
-    );
+    out.family("backend_health_status", "gauge", "Whether a backend may be asked (1) or not (0).");
     for backend in &report.backends {
-        out.sample(
-            "backend_health_status",
-            &backend.labels(),
-            f64::from(u8::from(backend.is_eligible())),
-        );
+        out.sample("backend_health_status", &backend.labels(), f64::from(u8::from(backend.is_eligible())));
     }
     out.family("berry_circuit_breaker_state", "gauge", "0 healthy, 1 ramp, 2 open.");
     for backend in &report.backends {
         out.sample("berry_circuit_breaker_state", &backend.labels(), backend.breaker());
     }
-    out.family(
-        "berry_upstream_attempts_total",
-        "counter",
-        "Attempts at backends, by outcome.",
-    );
+    out.family("berry_upstream_attempts_total", "counter", "Attempts at backends, by outcome.");
     for backend in &report.backends {
         let [provider, model] = backend.labels();
         for (outcome, count) in backend.outcomes.iter().filter(|(_, count)| *count > 0) {
-            out.sample(
-                "berry_upstream_attempts_total",
-                &[provider, model, ("outcome", outcome)],
-                *count as f64,
-            );
+            out.sample("berry_upstream_attempts_total", &[provider, model, ("outcome", outcome)], *count as f64);
         }
     }
     out.family(
@@ -177,11 +143,7 @@ fn expose_selections(snapshot: &Snapshot, out: &mut Exposition) {
                 ("backend_model", &*target.key.model),
                 ("strategy", model.strategy.name()),
             ];
-            out.sample(
-                "load_balancer_selections_total",
-                &labels,
-                target.selections.load(Relaxed) as f64,
-            );
+            out.sample("load_balancer_selections_total", &labels, target.selections.load(Relaxed) as f64);
         }
     }
 }

@@ -42,15 +42,8 @@ pub(crate) enum Route {
 }
 
 /// Labels of Berry's own pages.
-const PAGES: [&str; 7] = [
-    "/",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/metrics",
-    "/v1/models",
-    "/v1/models/{model}",
-];
+const PAGES: [&str; 7] =
+    ["/", "/health", "/health/live", "/health/ready", "/metrics", "/v1/models", "/v1/models/{model}"];
 
 /// Finds what a request is for.
 ///
@@ -98,12 +91,9 @@ impl Target<'_> {
                 Page::ListModels { .. } => 5,
                 Page::GetModel { .. } => 6,
             }),
-            Target::Call(call) => Route::Call(
-                Operation::all()
-                    .iter()
-                    .position(|o| *o == call.operation)
-                    .unwrap_or_default(),
-            ),
+            Target::Call(call) => {
+                Route::Call(Operation::all().iter().position(|o| *o == call.operation).unwrap_or_default())
+            }
         }
     }
 }
@@ -117,9 +107,7 @@ impl Route {
     /// All of them, in the order of their indices.
     pub(crate) fn all() -> impl Iterator<Item = Route> {
         let pages = (0..PAGES.len()).map(Route::Page);
-        pages
-            .chain((0..Operation::all().len()).map(Route::Call))
-            .chain([Route::Unknown])
+        pages.chain((0..Operation::all().len()).map(Route::Call)).chain([Route::Unknown])
     }
 
     /// Its index.
@@ -150,28 +138,15 @@ mod tests {
         let labels: Vec<&str> = Route::all().map(Route::label).collect();
         assert_eq!(labels.len(), Route::count());
         assert!(Route::all().enumerate().all(|(i, route)| route.index() == i));
-        assert!(
-            labels.iter().enumerate().all(|(i, label)| !labels[..i].contains(label)),
-            "{labels:?}"
-        );
+        assert!(labels.iter().enumerate().all(|(i, label)| !labels[..i].contains(label)), "{labels:?}");
     }
 
     #[test]
     fn pages_take_get_and_head_alone() {
-        for path in [
-            "/",
-            "/health",
-            "/health/live",
-            "/health/ready",
-            "/metrics",
-            "/prometheus",
-            "/v1/models",
-            "/v1/models/x",
-        ] {
-            assert!(
-                find(Method::Get, "GET", path).is_ok() && find(Method::Head, "HEAD", path).is_ok(),
-                "{path}"
-            );
+        for path in
+            ["/", "/health", "/health/live", "/health/ready", "/metrics", "/prometheus", "/v1/models", "/v1/models/x"]
+        {
+            assert!(find(Method::Get, "GET", path).is_ok() && find(Method::Head, "HEAD", path).is_ok(), "{path}");
             assert!(find(Method::Other, "DELETE", path).is_err(), "{path}");
         }
     }

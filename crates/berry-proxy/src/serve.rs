@@ -68,31 +68,19 @@ impl Workers {
             let (gateway, clock, count) = (gateway.clone(), clock.clone(), connections.clone());
             let (tls, connector) = (options.tls.clone().map(TlsAcceptor::from), options.connector);
             let seed = options.seed.wrapping_add(index as u64);
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || {
-                    let local = LocalSet::new();
-                    let worker = Worker::new(gateway, connector(), clock, seed);
-                    local.block_on(&runtime, run(worker, orders, count, tls));
-                })?;
-            Ok(Handle {
-                sender,
-                connections,
-                thread,
-            })
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let local = LocalSet::new();
+                let worker = Worker::new(gateway, connector(), clock, seed);
+                local.block_on(&runtime, run(worker, orders, count, tls));
+            })?;
+            Ok(Handle { sender, connections, thread })
         };
-        Ok(Self {
-            handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()?,
-        })
+        Ok(Self { handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()? })
     }
 
     /// Gives a connection to the worker that has the fewest.
     pub fn serve(&self, incoming: Incoming) {
-        if let Some(handle) = self
-            .handles
-            .iter()
-            .min_by_key(|handle| handle.connections.load(Relaxed))
-        {
+        if let Some(handle) = self.handles.iter().min_by_key(|handle| handle.connections.load(Relaxed)) {
             handle.connections.fetch_add(1, Relaxed);
             let _ = handle.sender.send(Order::Serve(incoming));
         }
@@ -106,9 +94,7 @@ impl Workers {
     /// Lets connections see that the gateway drains, and waits until all have ended, at most for `limit`. Says how many had to
     /// be broken off.
     pub async fn drain(self, limit: Duration) -> usize {
-        self.handles
-            .iter()
-            .for_each(|handle| drop(handle.sender.send(Order::Drain)));
+        self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Drain)));
         let deadline = tokio::time::Instant::now() + limit;
         while self.connections() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -180,12 +166,7 @@ pub fn server_tls(files: &TlsFiles, disk: &dyn Disk) -> Result<Arc<ServerConfig>
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| {
-            format!(
-                "{}: the certificate and its key do not serve: {error}",
-                files.cert.display()
-            )
-        })?;
+        .map_err(|error| format!("{}: the certificate and its key do not serve: {error}", files.cert.display()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

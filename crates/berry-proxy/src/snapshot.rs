@@ -59,14 +59,10 @@ impl Snapshot {
             smart_ai: config.settings.smart_ai.clone(),
         };
         let providers = build_providers(config, around)?;
-        let models: Vec<Arc<Model>> = config
-            .models
-            .iter()
-            .map(|model| Arc::new(Model::new(model, config, &providers, &rules, around)))
-            .collect();
-        let mut patterns: Vec<usize> = (0..models.len())
-            .filter(|&i| models.get(i).is_some_and(|m| m.is_pattern()))
-            .collect();
+        let models: Vec<Arc<Model>> =
+            config.models.iter().map(|model| Arc::new(Model::new(model, config, &providers, &rules, around))).collect();
+        let mut patterns: Vec<usize> =
+            (0..models.len()).filter(|&i| models.get(i).is_some_and(|m| m.is_pattern())).collect();
         patterns.sort_by_key(|&i| std::cmp::Reverse(models.get(i).map_or(0, |m| m.name.len())));
         let named = |(i, model): (usize, &Arc<Model>)| (!model.is_pattern()).then(|| (model.name.clone(), i));
         Ok(Self {
@@ -84,12 +80,8 @@ impl Snapshot {
 
     /// The model of that public name: an exact name wins, then the most specific pattern. Disabled ones are not found.
     pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {
-        let by_pattern = || {
-            self.patterns
-                .iter()
-                .copied()
-                .find(|&i| self.models.get(i).is_some_and(|m| m.matches(name)))
-        };
+        let by_pattern =
+            || self.patterns.iter().copied().find(|&i| self.models.get(i).is_some_and(|m| m.matches(name)));
         let place = self.by_name.get(name).copied().or_else(by_pattern)?;
         self.models.get(place).filter(|model| model.enabled)
     }
@@ -123,11 +115,7 @@ fn build_providers(
             Err(problem) => problems.push(format!("providers.{}: {problem}", provider.id)),
         }
     }
-    if problems.is_empty() {
-        Ok(providers)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(providers) } else { Err(problems) }
 }
 
 /// The nearest of three settings, or the default.

@@ -16,6 +16,7 @@ mod tests;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use berry_wire::Pieces;
 use bytes::Bytes;
 
 pub(crate) use body::{BodyFault, Piece, UpstreamBody};
@@ -30,13 +31,13 @@ use crate::worker::Worker;
 #[derive(Clone, Copy)]
 pub(crate) struct Outgoing<'a> {
     pub(crate) head: &'a [u8],
-    pub(crate) pieces: &'a [Bytes],
+    pub(crate) pieces: &'a Pieces,
 }
 
 /// The head of an answer, with the bytes that its spans lie in.
 #[derive(Debug)]
 pub(crate) struct AnswerHead {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     pub(crate) parsed: berry_http1::ResponseHead,
 }
 
@@ -51,11 +52,21 @@ impl AnswerHead {
 
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parsed
-            .fields
-            .iter()
-            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
+}
+
+/// An answer whose head has come, and perhaps the first of its body with it.
+pub(crate) struct Begun {
+    pub(crate) head: AnswerHead,
+    pub(crate) first: Option<First>,
+    pub(crate) body: UpstreamBody,
+}
+
+/// The first piece of a body, and whether it is all of it.
+pub(crate) struct First {
+    pub(crate) bytes: Bytes,
+    pub(crate) last: bool,
 }
 
 /// Why there is no answer.
@@ -77,23 +88,18 @@ pub(crate) async fn send(
     worker: &Rc<Worker>,
     endpoint: &Arc<Endpoint>,
     outgoing: Outgoing<'_>,
-) -> Result<(AnswerHead, UpstreamBody), SendFault> {
+) -> Result<Begun, SendFault> {
     if endpoint.speaks_h2() {
         return h2::send(worker, endpoint, outgoing).await;
     }
-    while let Some(io) = worker.pool.take(endpoint.id, worker.now()) {
+    while let Some(io) = worker.pool.take(endpoint.id, worker.recent()) {
         match h1::exchange(worker, endpoint, io, outgoing).await {
-            Err(h1::Broken {
-                fault: SendFault::Disconnected,
-                answered: false,
-            }) => continue,
+            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => continue,
             other => return other.map_err(|broken| broken.fault),
         }
     }
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
-        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing)
-            .await
-            .map_err(|broken| broken.fault),
+        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
         connect::Opened::H2(io) => {
             h2::adopt(worker, endpoint, io).await?;
             h2::send(worker, endpoint, outgoing).await

@@ -27,6 +27,8 @@ pub struct Worker {
     /// Lent to whoever reads from a socket, for the length of one poll.
     pub(crate) scratch: RefCell<Vec<u8>>,
     dice: RefCell<SeededDice>,
+    /// The time when it was last asked for.
+    recent: Cell<Moment>,
     date: Date,
     connections: RefCell<Connections>,
 }
@@ -48,6 +50,7 @@ impl Worker {
             pool: Pool::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             dice: RefCell::new(SeededDice::new(seed)),
+            recent: Cell::new(Moment::ZERO),
             date: Date::default(),
             connections: RefCell::default(),
         })
@@ -63,16 +66,19 @@ impl Worker {
 
     /// Wakes every connection, so that it sees that the gateway is draining.
     pub fn wake_all(&self) {
-        self.connections
-            .borrow()
-            .wakers
-            .iter()
-            .flatten()
-            .for_each(Waker::wake_by_ref);
+        self.connections.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
     }
 
     pub(crate) fn now(&self) -> Moment {
-        self.clock.now()
+        let now = self.clock.now();
+        self.recent.set(now);
+        now
+    }
+
+    /// The time when it was last asked for, which every request does when it begins and ends: good enough for the age of idle
+    /// connections, and no call of the clock. Not for setting a limit: it may be long ago.
+    pub(crate) fn recent(&self) -> Moment {
+        self.recent.get()
     }
 
     pub(crate) fn roll(&self) -> u64 {
@@ -83,9 +89,9 @@ impl Worker {
         decide(&mut *self.dice.borrow_mut())
     }
 
-    /// Appends the `date` field line of this second.
-    pub(crate) fn push_date(&self, out: &mut Vec<u8>) {
-        self.date.push(self.clock.unix_millis() / 1000, out);
+    /// Appends the `date` field line of a second.
+    pub(crate) fn push_date(&self, unix_seconds: u64, out: &mut Vec<u8>) {
+        self.date.push(unix_seconds, out);
     }
 
     pub(crate) fn enter(&self, waker: Waker) -> usize {
@@ -132,9 +138,7 @@ impl Date {
 /// RFC 9110, section 5.6.7. The civil date by Howard Hinnant's algorithm (`days_from_civil`, 2014).
 fn imf_fixdate(unix: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (unix / 86_400, unix % 86_400);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

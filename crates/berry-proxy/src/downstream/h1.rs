@@ -14,7 +14,7 @@ use berry_http1::{Fault, Limits, find_head_end, read_request};
 use berry_vocab::{Code, Failure};
 use tokio::io::AsyncWriteExt;
 
-use crate::answer::refusal;
+use crate::answer::begin_head;
 use crate::client::Request;
 use crate::downstream::{Place, unwinding};
 use crate::path;
@@ -70,10 +70,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
         match connection.next().await {
             Next::Request => {}
             Next::Http2 => {
-                return Ended::Http2 {
-                    io: connection.wire.io,
-                    read: connection.wire.input,
-                };
+                return Ended::Http2 { io: connection.wire.io, read: connection.wire.input };
             }
             Next::Closed => return Ended::Closed,
             Next::Refused(fault) => return connection.refuse(fault).await,
@@ -132,10 +129,7 @@ impl Connection {
                 }
                 Poll::Pending => {
                     let silent = self.wire.input.is_empty();
-                    return self
-                        .wire
-                        .poll_deadline(cx)
-                        .map(|()| if silent { Next::Closed } else { Next::TimedOut });
+                    return self.wire.poll_deadline(cx).map(|()| if silent { Next::Closed } else { Next::TimedOut });
                 }
             }
         }
@@ -191,10 +185,9 @@ impl Connection {
     }
 
     async fn tell(&mut self, status: u16, failure: &Failure) -> Ended {
-        let (_, fields, body) = refusal(failure, berry_vocab::Protocol::OpenAi, "");
-        let mut out = Vec::new();
-        berry_http1::push_status_line(&mut out, status);
-        out.extend_from_slice(&fields);
+        let body = berry_wire::render(failure, berry_vocab::Protocol::OpenAi, "").body;
+        let mut out = begin_head(status);
+        berry_http1::push_field(&mut out, b"content-type", b"application/json");
         berry_http1::push_field(&mut out, b"connection", b"close");
         berry_http1::push_field(&mut out, b"content-length", body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n");

@@ -49,13 +49,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Socke
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(Replay {
-                read: Bytes::from(read),
-                io,
-            }),
-            service,
-        );
+        .serve_connection(TokioIo::new(Replay { read: Bytes::from(read), io }), service);
     let mut connection = pin!(connection);
     let mut place = Place::new(worker);
     let mut is_told = false;
@@ -81,11 +75,7 @@ async fn answer(
     if !translate(&parts, &mut request) {
         return Err(io::Error::other("the head of an HTTP/2 request cannot be read"));
     }
-    let mut client = Http2Client {
-        worker: worker.clone(),
-        incoming,
-        deadline: Deadline::default(),
-    };
+    let mut client = Http2Client { worker: worker.clone(), incoming, deadline: Deadline::default() };
     match unwinding::catch(path::handle(&worker, &request, &mut client)).await {
         Ok(Some(answer)) => Ok(response(answer, request.method() == berry_http1::Method::Head)),
         Ok(None) => Err(io::Error::other("the client is gone")),
@@ -101,9 +91,7 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
     out.extend_from_slice(parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = host
-        .or_else(|| parts.headers.get("host").map(HeaderValue::as_bytes))
-        .unwrap_or_default();
+    let host = host.or_else(|| parts.headers.get("host").map(HeaderValue::as_bytes)).unwrap_or_default();
     push_field(out, b"host", host);
     for (name, value) in parts.headers.iter().filter(|(name, _)| !is_framing(name)) {
         push_field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -111,29 +99,19 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
     out.extend_from_slice(b"\r\n");
     let mut head = RequestHead::default();
     // What HTTP/2 compresses was bounded already; written out it may be larger.
-    let limits = Limits {
-        head: 4 * MAX_HEADER_LIST as usize,
-        ..Limits::default()
-    };
+    let limits = Limits { head: 4 * MAX_HEADER_LIST as usize, ..Limits::default() };
     let complete = matches!(read_request(out, &limits, &mut head), Ok(true));
     request.head = head;
     complete
 }
 
 fn is_framing(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "host" | "content-length" | "transfer-encoding" | "connection" | "expect" | "te"
-    )
+    matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "expect" | "te")
 }
 
 fn response(answer: Answer, headless: bool) -> Response<AnswerBody> {
-    let Answer {
-        status,
-        fields,
-        content,
-        mut ticket,
-    } = answer;
+    let Answer { head, content, mut ticket } = answer;
+    let status = ticket.status;
     let body = match content {
         Content::Stream(streamed) => AnswerBody::Stream(Box::new(Flow::new(streamed, ticket)), false),
         Content::Whole(bytes) => {
@@ -143,10 +121,7 @@ fn response(answer: Answer, headless: bool) -> Response<AnswerBody> {
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for line in fields
-        .split(|&b| b == b'\n')
-        .filter_map(|line| line.strip_suffix(b"\r"))
-    {
+    for line in head.split(|&b| b == b'\n').skip(1).filter_map(|line| line.strip_suffix(b"\r")) {
         let Some(colon) = line.iter().position(|&b| b == b':') else {
             continue;
         };

@@ -1,6 +1,5 @@
 //! A public model, made ready: its targets with their live numbers, and the time limits that hold for each.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -42,6 +41,7 @@ pub(crate) struct Target {
     pub(crate) provider: Arc<Provider>,
     /// The name that the provider is asked for; `None` passes the asked one on.
     model: Option<String>,
+    fixed_label: Arc<str>,
     pub(crate) key: BackendKey,
     /// Stable over restarts, for affinity.
     pub(crate) identity: u64,
@@ -77,14 +77,7 @@ impl Model {
     ) -> Self {
         let ready = |backend: &berry_config::Backend| {
             let provider = providers.get(&backend.provider).filter(|_| backend.enabled)?;
-            Some(Target::new(
-                model,
-                backend,
-                provider,
-                &config.settings.timeouts,
-                rules,
-                around,
-            ))
+            Some(Target::new(model, backend, provider, &config.settings.timeouts, rules, around))
         };
         let is_disabled =
             |backend: &&berry_config::Backend| !backend.enabled || !providers.contains_key(&backend.provider);
@@ -96,19 +89,9 @@ impl Model {
             strategy: model.strategy,
             turns: around.live.turns(&model.id),
             targets: model.backends.iter().filter_map(ready).collect(),
-            disabled: model
-                .backends
-                .iter()
-                .filter(is_disabled)
-                .map(|backend| backend.provider.clone())
-                .collect(),
+            disabled: model.backends.iter().filter(is_disabled).map(|backend| backend.provider.clone()).collect(),
             fallbacks: model.fallbacks.iter().filter_map(place).collect(),
-            deadline: nearest(
-                model.timeouts.deadline,
-                None,
-                config.settings.timeouts.deadline,
-                DEADLINE,
-            ),
+            deadline: nearest(model.timeouts.deadline, None, config.settings.timeouts.deadline, DEADLINE),
         }
     }
 
@@ -149,13 +132,11 @@ impl Target {
         rules: &Rules,
         around: &Surroundings<'_>,
     ) -> Self {
-        let key = BackendKey {
-            provider: backend.provider.clone(),
-            model: backend.model.as_str().into(),
-        };
+        let key = BackendKey { provider: backend.provider.clone(), model: backend.model.as_str().into() };
         Self {
             provider: provider.clone(),
             model: (backend.model != "*").then(|| backend.model.clone()),
+            fixed_label: key.to_string().into(),
             identity: identity(&key),
             weight: backend.weight,
             priority: backend.priority,
@@ -175,8 +156,11 @@ impl Target {
     }
 
     /// `provider/model`, as the `berry-backend` header says it.
-    pub(crate) fn label<'a>(&'a self, asked: &'a str) -> Cow<'a, str> {
-        Cow::Owned(format!("{}/{}", self.provider.id, self.model_for(asked)))
+    pub(crate) fn label(&self, asked: &str) -> Arc<str> {
+        match self.model {
+            Some(_) => self.fixed_label.clone(),
+            None => format!("{}/{asked}", self.provider.id).into(),
+        }
     }
 }
 
@@ -186,23 +170,14 @@ impl Limits {
         Self {
             stream_first_byte: first_byte(STREAM_FIRST_BYTE),
             plain_first_byte: first_byte(PLAIN_FIRST_BYTE),
-            idle: nearest(
-                model.stream_idle,
-                provider.stream_idle,
-                settings.stream_idle,
-                STREAM_IDLE,
-            ),
+            idle: nearest(model.stream_idle, provider.stream_idle, settings.stream_idle, STREAM_IDLE),
             total: model.total.or(provider.total).or(settings.total),
         }
     }
 
     /// Head and first body byte of one attempt.
     pub(crate) fn first_byte(&self, is_stream: bool) -> Duration {
-        if is_stream {
-            self.stream_first_byte
-        } else {
-            self.plain_first_byte
-        }
+        if is_stream { self.stream_first_byte } else { self.plain_first_byte }
     }
 }
 

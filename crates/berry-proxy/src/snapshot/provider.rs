@@ -46,10 +46,7 @@ impl Provider {
             id: provider.id.clone(),
             protocol: provider.protocol,
             base_url: provider.base_url.clone(),
-            fixed_fields: keys
-                .into_iter()
-                .map(|key| fixed_fields(provider, key, &proxy_fields))
-                .collect(),
+            fixed_fields: keys.into_iter().map(|key| fixed_fields(provider, key, &proxy_fields)).collect(),
             endpoint: Arc::new(endpoint),
             target_prefix,
             set_names: provider.headers.iter().map(|(name, _)| name.clone()).collect(),
@@ -63,14 +60,8 @@ impl Provider {
 
     /// The fields that every request carries, with the next account's credential.
     pub(crate) fn fixed_fields(&self) -> &[u8] {
-        let turn = if self.fixed_fields.len() > 1 {
-            self.turn.fetch_add(1, Relaxed)
-        } else {
-            0
-        };
-        self.fixed_fields
-            .get(turn % self.fixed_fields.len().max(1))
-            .map_or(&[], Vec::as_slice)
+        let turn = if self.fixed_fields.len() > 1 { self.turn.fetch_add(1, Relaxed) } else { 0 };
+        self.fixed_fields.get(turn % self.fixed_fields.len().max(1)).map_or(&[], Vec::as_slice)
     }
 
     /// Whether the configuration sets a field of that name (lower case).
@@ -88,10 +79,7 @@ impl Provider {
     /// Whether a field of that name of its answers crosses to the client.
     pub(crate) fn gives(&self, name: &[u8]) -> bool {
         berry_wire::crosses_to_client(name)
-            || self
-                .forward_response
-                .iter()
-                .any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
+            || self.forward_response.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()))
     }
 }
 

@@ -31,10 +31,7 @@ pub(crate) struct Users {
 impl Users {
     pub(crate) fn new(users: &[berry_config::User]) -> Self {
         let key = hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok();
-        let mut table = Self {
-            key,
-            by_token: HashMap::default(),
-        };
+        let mut table = Self { key, by_token: HashMap::default() };
         for user in users.iter().filter(|user| user.enabled) {
             let sha256 = match &user.token {
                 UserToken::Plain(token) => sha256(token.expose().as_bytes()),
@@ -50,9 +47,7 @@ impl Users {
     /// The user of a token, unless it has expired by `unix_seconds`.
     pub(crate) fn find(&self, token: &[u8], unix_seconds: i64) -> Option<&Arc<User>> {
         let keyed = self.keyed(&sha256(token))?;
-        self.by_token
-            .get(&keyed)
-            .filter(|user| user.expires_at.is_none_or(|at| unix_seconds < at))
+        self.by_token.get(&keyed).filter(|user| user.expires_at.is_none_or(|at| unix_seconds < at))
     }
 
     /// A process without a source of randomness has no key, and so lets nobody in.
@@ -66,10 +61,7 @@ impl User {
         let is_admin = user.tags.iter().any(|tag| tag == "admin");
         Self {
             id: user.id.clone(),
-            allowed_models: user
-                .allowed_models
-                .as_ref()
-                .map(|models| models.iter().cloned().collect()),
+            allowed_models: user.allowed_models.as_ref().map(|models| models.iter().cloned().collect()),
             tags: user.tags.clone(),
             is_admin,
             may_force_backend: is_admin || user.can_force_backend,
@@ -79,9 +71,7 @@ impl User {
 
     /// Whether it may use the model.
     pub(crate) fn may_use(&self, model: &ModelId) -> bool {
-        self.allowed_models
-            .as_ref()
-            .is_none_or(|allowed| allowed.contains(model))
+        self.allowed_models.as_ref().is_none_or(|allowed| allowed.contains(model))
     }
 
     /// Whether its tags let it use a backend with these: without tags on either side anything goes, else one must be shared.

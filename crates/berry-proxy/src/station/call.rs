@@ -6,6 +6,7 @@ mod verdict;
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use berry_policy::{Strategy, Visits, backoff};
@@ -20,7 +21,7 @@ use crate::snapshot::Target;
 use crate::station::choose::{self, Choice, Occasion};
 use crate::station::route::{Plan, Pool};
 use crate::station::{Attempt, Ticket};
-use crate::upstream::{self, AnswerHead, BodyFault, Outgoing, SendFault, UpstreamBody};
+use crate::upstream::{self, AnswerHead, Begun, BodyFault, First, Outgoing, SendFault, UpstreamBody};
 use crate::worker::Worker;
 
 use verdict::{Verdict, judge};
@@ -88,11 +89,7 @@ async fn call_pool<C: Client>(
 ) -> Result<Option<(u16, Vec<u8>, Content)>, NoAnswer> {
     let snapshot = ticket.snapshot.clone();
     let deadline = ticket.started.after(pool.model.deadline);
-    let mut visits = if forced {
-        Visits::forced()
-    } else {
-        Visits::new(snapshot.max_retries)
-    };
+    let mut visits = if forced { Visits::forced() } else { Visits::new(snapshot.max_retries) };
     loop {
         let now = ticket.worker.now();
         let occasion = Occasion {
@@ -111,11 +108,7 @@ async fn call_pool<C: Client>(
         visits.record(choice.place);
         let verdict = attempt(inquiry, choice, deadline, client, ticket).await?;
         match verdict {
-            Verdict::Answer {
-                status,
-                fields,
-                content,
-            } => return Ok(Some((status, fields, content))),
+            Verdict::Answer { status, fields, content } => return Ok(Some((status, fields, content))),
             Verdict::Next(reason) => best.note(reason),
         }
     }
@@ -132,24 +125,14 @@ async fn attempt<C: Client>(
     let worker = ticket.worker.clone();
     let target = choice.target;
     let begun = worker.now();
-    let due = begun
-        .after(target.limits.first_byte(inquiry.asked.stream))
-        .min(deadline);
+    let due = begun.after(target.limits.first_byte(inquiry.asked.stream)).min(deadline);
     ticket.attempts += 1;
-    ticket.backend = Some(target.label(&inquiry.asked.model).into_owned());
+    ticket.backend = Some(target.label(&inquiry.asked.model));
     ticket.attempt = Some(Attempt::begin(target, choice.may_open));
     let head = outgoing::head(inquiry, target);
-    let pieces = inquiry
-        .asked
-        .edited(&inquiry.body, target.model_for(&inquiry.asked.model));
-    let pieces: Vec<Bytes> = pieces.iter().cloned().collect();
-    let outgoing = Outgoing {
-        head: &head.with_length(pieces.iter().map(Bytes::len).sum()),
-        pieces: &pieces,
-    };
-    let got = client
-        .wait(worker.clock.instant(due), get(&worker, target, outgoing))
-        .await;
+    let pieces = inquiry.asked.edited(&inquiry.body, target.model_for(&inquiry.asked.model));
+    let outgoing = Outgoing { head: &head.with_length(pieces.len()), pieces: &pieces };
+    let got = client.wait(worker.clock.instant(due), get(&worker, target, outgoing)).await;
     let took = worker.now().since(begun);
     ticket.upstream_time += took;
     let got = match got {
@@ -162,27 +145,20 @@ async fn attempt<C: Client>(
 
 /// Sends the request and waits for the first piece of the answer's body.
 async fn get(worker: &std::rc::Rc<Worker>, target: &Target, outgoing: Outgoing<'_>) -> Result<Got, AttemptFault> {
-    let (head, mut body) = upstream::send(worker, &target.provider.endpoint, outgoing)
-        .await
-        .map_err(AttemptFault::Send)?;
-    let (first, last) = poll_fn(|cx| {
-        let mut scratch = worker.scratch.borrow_mut();
-        let piece = std::task::ready!(body.poll_piece(cx, &mut scratch));
-        let copied = piece.map(|piece| {
-            (
-                Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default()),
-                piece.last,
-            )
-        });
-        std::task::Poll::Ready(copied)
-    })
-    .await
-    .map_err(AttemptFault::Body)?;
-    Ok(Got {
-        head,
-        first,
-        rest: (!last).then_some(body),
-    })
+    let begun = upstream::send(worker, &target.provider.endpoint, outgoing).await;
+    let Begun { head, first, mut body } = begun.map_err(AttemptFault::Send)?;
+    let First { bytes, last } = match first {
+        Some(first) => first,
+        None => poll_fn(|cx| poll_first(worker, &mut body, cx)).await.map_err(AttemptFault::Body)?,
+    };
+    Ok(Got { head, first: bytes, rest: (!last).then_some(body) })
+}
+
+fn poll_first(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let piece = ready!(body.poll_piece(cx, &mut scratch))?;
+    let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
+    Poll::Ready(Ok(First { bytes, last: piece.last }))
 }
 
 /// Waits before the same target is asked again; `false`: the deadline does not leave the time.
@@ -198,9 +174,7 @@ async fn wait_before_repeat<C: Client>(
         return Ok(false);
     }
     let begun = ticket.worker.now();
-    let waited = client
-        .wait(ticket.worker.clock.instant(until), std::future::pending::<()>())
-        .await;
+    let waited = client.wait(ticket.worker.clock.instant(until), std::future::pending::<()>()).await;
     // Waiting for a backend to recover is no cost of Berry's own.
     ticket.upstream_time += ticket.worker.now().since(begun);
     match waited {
@@ -239,10 +213,8 @@ impl Reason {
 
 impl Best {
     fn note(&mut self, reason: Reason) {
-        let better = self
-            .reason
-            .as_ref()
-            .is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
+        let better =
+            self.reason.as_ref().is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
         if better {
             self.reason = Some(reason);
         }
@@ -269,18 +241,11 @@ fn is_sooner(one: &Reason, other: &Reason) -> bool {
 
 fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
     let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
-    let soonest = plan
-        .pools
-        .iter()
-        .filter_map(|pool| choose::soonest(pool, now, rules))
-        .min();
+    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
     let wait = soonest.map_or(Duration::from_secs(1), |at| at.since(now));
     match plan.pools.iter().any(|pool| choose::is_cooling(pool, now, rules)) {
-        true => Failure::new(
-            Code::UpstreamOverloaded,
-            "every backend of this model is waiting out a rate limit",
-        )
-        .retry_after(wait),
+        true => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit")
+            .retry_after(wait),
         false => Failure::new(Code::NoBackend, "no backend of this model can be asked now").retry_after(wait),
     }
 }

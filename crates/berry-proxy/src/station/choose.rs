@@ -40,49 +40,29 @@ pub(crate) fn choose<'p>(pool: &'p Pool, visits: &Visits, occasion: &Occasion<'_
         .targets()
         .map(|(place, target)| (place, target, target.live.standing(occasion.now, occasion.rules)))
         .collect();
-    let open = standings
-        .iter()
-        .filter(|(.., standing)| !standing.state.eligible())
-        .count();
+    let open = standings.iter().filter(|(.., standing)| !standing.state.eligible()).count();
     let pick = |may_visit: &dyn Fn(usize, &Target) -> bool| {
         let eligible: SmallVec<[&(usize, &'p Target, Standing); 8]> = standings
             .iter()
             .filter(|(place, target, standing)| is_eligible(standing) && may_visit(*place, target))
             .collect();
-        let candidates: SmallVec<[Candidate; 8]> = eligible
-            .iter()
-            .map(|(_, target, standing)| candidate(target, standing))
-            .collect();
+        let candidates: SmallVec<[Candidate; 8]> =
+            eligible.iter().map(|(_, target, standing)| candidate(target, standing)).collect();
         let turn = pool.model.turns.fetch_add(1, Relaxed);
         let picked = occasion.worker.with_dice(|dice| {
-            let mut turn = Turn {
-                turn,
-                dice,
-                affinity: occasion.affinity,
-                smart_ai: &occasion.rules.smart_ai,
-            };
+            let mut turn = Turn { turn, dice, affinity: occasion.affinity, smart_ai: &occasion.rules.smart_ai };
             pool.model.strategy.pick(&candidates, &mut turn)
         })?;
         eligible.get(picked).map(|(place, target, _)| (*place, *target))
     };
     let repeatable = |place: usize, target: &Target| {
-        visits.may_repeat(
-            place,
-            target.provider.max_retries.unwrap_or(occasion.max_internal_retries),
-        )
+        visits.may_repeat(place, target.provider.max_retries.unwrap_or(occasion.max_internal_retries))
     };
     let first = pick(&|place, _| visits.first_visit(place));
-    let (place, target) = first
-        .or_else(|| pick(&repeatable))
-        .or_else(|| panic(&standings, visits))?;
+    let (place, target) = first.or_else(|| pick(&repeatable)).or_else(|| panic(&standings, visits))?;
     target.selections.fetch_add(1, Relaxed);
     let may_open = may_open_soft(open, standings.len());
-    Some(Choice {
-        place,
-        target,
-        is_repeat: visits.visited(place),
-        may_open,
-    })
+    Some(Choice { place, target, is_repeat: visits.visited(place), may_open })
 }
 
 /// When the first of the pool's targets may be asked again.
@@ -100,8 +80,7 @@ pub(crate) fn soonest(pool: &Pool, now: Moment, rules: &Rules) -> Option<Moment>
 
 /// Whether a rate limit is what keeps the pool's targets from being asked.
 pub(crate) fn is_cooling(pool: &Pool, now: Moment, rules: &Rules) -> bool {
-    pool.targets()
-        .any(|(_, target)| target.live.standing(now, rules).cooling_until.is_some())
+    pool.targets().any(|(_, target)| target.live.standing(now, rules).cooling_until.is_some())
 }
 
 fn is_eligible(standing: &Standing) -> bool {

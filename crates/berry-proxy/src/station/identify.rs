@@ -19,9 +19,7 @@ pub(crate) fn caller<'u>(
     users: &'u Users,
     unix_seconds: i64,
 ) -> Result<&'u Arc<User>, Failure> {
-    token(request, dialect)
-        .and_then(|token| users.find(&token, unix_seconds))
-        .ok_or_else(refused)
+    token(request, dialect).and_then(|token| users.find(&token, unix_seconds)).ok_or_else(refused)
 }
 
 fn refused() -> Failure {
@@ -46,11 +44,8 @@ fn token(request: &Request, dialect: Protocol) -> Option<Vec<u8>> {
     if dialect != Protocol::Gemini {
         return found;
     }
-    let in_query = request
-        .query()
-        .into_iter()
-        .flat_map(berry_wire::key_parameters)
-        .map(|key| key.into_owned().into_bytes());
+    let in_query =
+        request.query().into_iter().flat_map(berry_wire::key_parameters).map(|key| key.into_owned().into_bytes());
     let mut all = found.into_iter().chain(in_query);
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
@@ -60,9 +55,7 @@ fn token(request: &Request, dialect: Protocol) -> Option<Vec<u8>> {
 fn credential<'v>(name: &[u8], value: &'v [u8]) -> Option<Option<&'v [u8]>> {
     // By length first, as nearly every field is none of these.
     if !matches!(name.len(), 7 | 9 | 13 | 14)
-        || !CREDENTIAL_HEADERS
-            .iter()
-            .any(|h| name.eq_ignore_ascii_case(h.as_bytes()))
+        || !CREDENTIAL_HEADERS.iter().any(|h| name.eq_ignore_ascii_case(h.as_bytes()))
     {
         return None;
     }

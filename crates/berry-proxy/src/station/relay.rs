@@ -33,13 +33,7 @@ impl Flow {
     /// The flow of an answer that begins now.
     pub(crate) fn new(streamed: Box<Streamed>, ticket: Ticket) -> Self {
         let total_due = streamed.limits.total.map(|total| ticket.started.after(total));
-        let mut flow = Self {
-            streamed,
-            ticket,
-            tail: Tail::default(),
-            deadline: Deadline::default(),
-            total_due,
-        };
+        let mut flow = Self { streamed, ticket, tail: Tail::default(), deadline: Deadline::default(), total_due };
         flow.expect_more();
         flow
     }
@@ -99,46 +93,30 @@ impl Flow {
         if !self.streamed.is_events || !self.tail.is_between_events() {
             return Err(Cut);
         }
-        let event = berry_wire::render_event(
-            &Failure::new(code, message),
-            self.streamed.operation,
-            &self.ticket.request_id,
-        );
+        let event =
+            berry_wire::render_event(&Failure::new(code, message), self.streamed.operation, &self.ticket.request_id);
         let to = buffer.get_mut(..event.len()).ok_or(Cut)?;
         to.copy_from_slice(&event);
-        Ok(Piece {
-            len: event.len(),
-            last: true,
-        })
+        Ok(Piece { len: event.len(), last: true })
     }
 }
 
 /// What a failure means for the backend and for the client.
 type Fault = (OutcomeClass, Code, &'static str);
 
-const TIMED_OUT: Fault = (
-    OutcomeClass::Timeout,
-    Code::UpstreamTimeout,
-    "the backend's answer stopped coming",
-);
+const TIMED_OUT: Fault = (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend's answer stopped coming");
 
 fn fault_code(fault: BodyFault) -> Fault {
     match fault {
-        BodyFault::Disconnected => (
-            OutcomeClass::ServerError,
-            Code::UpstreamDisconnected,
-            "the backend's connection broke within its answer",
-        ),
-        BodyFault::Truncated => (
-            OutcomeClass::ServerError,
-            Code::UpstreamTruncated,
-            "the backend's answer ended before its end",
-        ),
-        BodyFault::Malformed => (
-            OutcomeClass::ServerError,
-            Code::UpstreamBadResponse,
-            "the backend's answer became unreadable",
-        ),
+        BodyFault::Disconnected => {
+            (OutcomeClass::ServerError, Code::UpstreamDisconnected, "the backend's connection broke within its answer")
+        }
+        BodyFault::Truncated => {
+            (OutcomeClass::ServerError, Code::UpstreamTruncated, "the backend's answer ended before its end")
+        }
+        BodyFault::Malformed => {
+            (OutcomeClass::ServerError, Code::UpstreamBadResponse, "the backend's answer became unreadable")
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use berry_vocab::{Code, Failure, Protocol};
 use berry_wire::{Asked, Call};
+use smallvec::{SmallVec, smallvec};
 
 use crate::snapshot::{Model, Snapshot, Target, User};
 
 /// Where a request may go.
 pub(crate) struct Plan {
     /// The model that was asked for, then those that stand in for it.
-    pub(crate) pools: Vec<Pool>,
+    pub(crate) pools: SmallVec<[Pool; 1]>,
     /// Whether the caller named the backend.
     pub(crate) forced: bool,
 }
@@ -18,15 +19,13 @@ pub(crate) struct Plan {
 /// The targets of one model that a request may go to, by their places in the model's list.
 pub(crate) struct Pool {
     pub(crate) model: Arc<Model>,
-    places: Vec<usize>,
+    places: SmallVec<[usize; 8]>,
 }
 
 impl Pool {
     /// Places and targets, in the order of the file.
     pub(crate) fn targets(&self) -> impl Iterator<Item = (usize, &Target)> {
-        self.places
-            .iter()
-            .filter_map(|&place| Some((place, self.model.targets.get(place)?)))
+        self.places.iter().filter_map(|&place| Some((place, self.model.targets.get(place)?)))
     }
 }
 
@@ -51,67 +50,46 @@ pub(crate) fn plan(
         let fallback = snapshot.model_at(place).filter(|fallback| user.may_use(&fallback.id))?;
         reachable(fallback, user, call.protocol).ok()
     };
-    let pools = std::iter::once(first)
-        .chain(model.fallbacks.iter().filter_map(stand_in))
-        .collect();
+    let pools = std::iter::once(first).chain(model.fallbacks.iter().filter_map(stand_in)).collect();
     Ok(Plan { pools, forced: false })
 }
 
 fn find_model<'s>(snapshot: &'s Snapshot, user: &User, name: &str) -> Result<&'s Arc<Model>, Failure> {
     let Some(model) = snapshot.model(name) else {
-        let message = format!(
-            "the model `{}` does not exist here; GET /v1/models lists those that you may use",
-            printable(name)
-        );
+        let message =
+            format!("the model `{}` does not exist here; GET /v1/models lists those that you may use", printable(name));
         return Err(Failure::new(Code::ModelNotFound, message).param("model"));
     };
     match user.may_use(&model.id) {
         true => Ok(model),
-        false => Err(Failure::new(
-            Code::ModelForbidden,
-            format!("you may not use the model `{}`", printable(name)),
-        )
-        .param("model")),
+        false => Err(Failure::new(Code::ModelForbidden, format!("you may not use the model `{}`", printable(name)))
+            .param("model")),
     }
 }
 
 fn reachable(model: &Arc<Model>, user: &User, protocol: Protocol) -> Result<Pool, Failure> {
     let speaks = |target: &Target| target.provider.protocol == protocol;
-    let (mut any_protocol, mut places) = (false, Vec::with_capacity(model.targets.len()));
-    for (place, target) in model
-        .targets
-        .iter()
-        .enumerate()
-        .filter(|(_, target)| user.may_reach(&target.tags))
-    {
+    let (mut any_protocol, mut places) = (false, SmallVec::new());
+    for (place, target) in model.targets.iter().enumerate().filter(|(_, target)| user.may_reach(&target.tags)) {
         any_protocol = true;
         if speaks(target) {
             places.push(place);
         }
     }
     match (places.is_empty(), any_protocol) {
-        (false, _) => Ok(Pool {
-            model: model.clone(),
-            places,
-        }),
+        (false, _) => Ok(Pool { model: model.clone(), places }),
         (true, true) => Err(other_protocol(model, protocol)),
-        (true, false) if model.targets.is_empty() => Err(Failure::new(
-            Code::NoBackend,
-            format!("no backend of the model `{}` is enabled", model.name),
-        )),
-        (true, false) => Err(Failure::new(
-            Code::NoBackend,
-            format!("your tags reach no backend of the model `{}`", model.name),
-        )),
+        (true, false) if model.targets.is_empty() => {
+            Err(Failure::new(Code::NoBackend, format!("no backend of the model `{}` is enabled", model.name)))
+        }
+        (true, false) => {
+            Err(Failure::new(Code::NoBackend, format!("your tags reach no backend of the model `{}`", model.name)))
+        }
     }
 }
 
 fn other_protocol(model: &Model, protocol: Protocol) -> Failure {
-    let mut spoken: Vec<&str> = model
-        .targets
-        .iter()
-        .map(|target| target.provider.protocol.as_str())
-        .collect();
+    let mut spoken: Vec<&str> = model.targets.iter().map(|target| target.provider.protocol.as_str()).collect();
     spoken.sort_unstable();
     spoken.dedup();
     let message = format!(
@@ -139,23 +117,13 @@ fn force(
         return Err(no_such_target(snapshot, model, provider));
     };
     if !user.may_reach(&target.tags) {
-        return Err(
-            Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"),
-        );
+        return Err(Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"));
     }
     if target.provider.protocol != protocol {
         return Err(other_protocol(model, protocol));
     }
-    let places = (0..model.targets.len())
-        .filter(|&i| model.targets.get(i).is_some_and(|t| of_provider(&t)))
-        .collect();
-    Ok(Plan {
-        pools: vec![Pool {
-            model: model.clone(),
-            places,
-        }],
-        forced: true,
-    })
+    let places = (0..model.targets.len()).filter(|&i| model.targets.get(i).is_some_and(|t| of_provider(&t))).collect();
+    Ok(Plan { pools: smallvec![Pool { model: model.clone(), places }], forced: true })
 }
 
 fn no_such_target(snapshot: &Snapshot, model: &Model, provider: &str) -> Failure {
@@ -172,8 +140,5 @@ fn no_such_target(snapshot: &Snapshot, model: &Model, provider: &str) -> Failure
 /// What a client sent, fit for a message: bounded, and without control characters.
 fn printable(text: &str) -> String {
     const LONGEST: usize = 64;
-    text.chars()
-        .take(LONGEST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

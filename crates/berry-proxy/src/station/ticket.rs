@@ -33,6 +33,8 @@ pub(crate) struct Ticket {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) request_id: String,
     pub(crate) started: Moment,
+    /// Wall time when it was opened.
+    pub(crate) opened_unix_millis: u64,
     pub(crate) dialect: Protocol,
     method: Method,
     route: Route,
@@ -40,7 +42,7 @@ pub(crate) struct Ticket {
     /// The public model that was asked for; set once it is known to exist.
     pub(crate) model: Option<Arc<crate::snapshot::Model>>,
     /// `provider/model` of the last attempt.
-    pub(crate) backend: Option<String>,
+    pub(crate) backend: Option<Arc<str>>,
     pub(crate) attempts: u32,
     pub(crate) attempt: Option<Attempt>,
     pub(crate) status: u16,
@@ -53,11 +55,13 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Opens the ticket of a request.
     pub(crate) fn open(worker: &Rc<Worker>, request: &Request) -> Self {
+        let opened_unix_millis = worker.clock.unix_millis();
         Self {
             worker: worker.clone(),
             snapshot: worker.gateway.snapshot(),
-            request_id: request_id(worker, request),
+            request_id: request_id(worker, request, opened_unix_millis),
             started: worker.now(),
+            opened_unix_millis,
             dialect: Protocol::OpenAi,
             method: request.method(),
             route: Route::Unknown,
@@ -72,6 +76,11 @@ impl Ticket {
             // Until something else is known: whoever drops a ticket early does so because the client left.
             outcome: Outcome::ClientGone,
         }
+    }
+
+    /// Wall time when it was opened, in seconds since 1970.
+    pub(crate) fn unix_seconds(&self) -> i64 {
+        (self.opened_unix_millis / 1000).cast_signed()
     }
 
     /// Notes what the request is for.
@@ -164,10 +173,7 @@ impl Attempt {
     /// Begins a try at `target`.
     pub(crate) fn begin(target: &Target, may_open: bool) -> Self {
         target.live.enter();
-        Self {
-            live: target.live.clone(),
-            may_open,
-        }
+        Self { live: target.live.clone(), may_open }
     }
 
     /// Ends the try with its outcome.
@@ -183,7 +189,7 @@ impl Drop for Attempt {
 }
 
 /// The caller's own id where it is well-formed, else a new one (UUID version 7, RFC 9562).
-fn request_id(worker: &Worker, request: &Request) -> String {
+fn request_id(worker: &Worker, request: &Request, unix_millis: u64) -> String {
     const LONGEST: usize = 128;
     let well_formed = |id: &&str| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
@@ -193,15 +199,9 @@ fn request_id(worker: &Worker, request: &Request) -> String {
         return id.to_owned();
     }
     let mut random = [0; 10];
-    let rolls = worker
-        .roll()
-        .to_le_bytes()
-        .into_iter()
-        .chain(worker.roll().to_le_bytes());
+    let rolls = worker.roll().to_le_bytes().into_iter().chain(worker.roll().to_le_bytes());
     random.iter_mut().zip(rolls).for_each(|(byte, roll)| *byte = roll);
-    uuid::Builder::from_unix_timestamp_millis(worker.clock.unix_millis(), &random)
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid().to_string()
 }
 
 fn millis(time: Duration) -> f64 {

@@ -65,8 +65,6 @@ pub(crate) struct H1Body {
     endpoint: Arc<Endpoint>,
     io: Option<Io>,
     left: Left,
-    /// Body bytes that came with the head, still framed as they were sent.
-    first: Bytes,
     length: Option<u64>,
     reusable: bool,
 }
@@ -87,24 +85,20 @@ impl H1Body {
             Framing::Chunked => (Left::Chunks(ChunkedReader::default()), None),
             Framing::UntilClose => (Left::UntilClose, None),
         };
-        Self {
-            worker,
-            endpoint,
-            io: Some(io),
-            left,
-            first: Bytes::new(),
-            length,
-            reusable,
-        }
+        Self { worker, endpoint, io: Some(io), left, length, reusable }
     }
 
-    /// Takes the bytes that came with the head. A body without content gives its connection back at once.
-    pub(super) fn with_first(mut self, first: Bytes) -> Result<Self, BodyFault> {
-        self.first = first;
-        if matches!(self.left, Left::Nothing) {
-            self.release();
+    /// Takes the bytes that came with the head, leaving the data among them at their front. `None`: there is none yet. A body
+    /// that is over gives its connection back at once.
+    pub(super) fn begin(&mut self, raw: &mut [u8]) -> Result<Option<Piece>, BodyFault> {
+        if raw.is_empty() && !matches!(self.left, Left::Nothing) {
+            return Ok(None);
         }
-        Ok(self)
+        let piece = self.unframe(raw)?;
+        if piece.last {
+            self.finish();
+        }
+        Ok((piece.len > 0 || piece.last).then_some(piece))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, BodyFault>> {
@@ -118,8 +112,7 @@ impl H1Body {
             }
             let piece = self.unframe(buffer.get_mut(..read).unwrap_or_default())?;
             if piece.last {
-                self.left = Left::Nothing;
-                self.release();
+                self.finish();
             }
             // Framing alone, without data, is no piece.
             if piece.len > 0 || piece.last {
@@ -128,16 +121,8 @@ impl H1Body {
         }
     }
 
-    /// Puts raw bytes into the buffer: those that came with the head, then the connection's.
+    /// Puts raw bytes of the connection into the buffer.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, BodyFault>> {
-        if !self.first.is_empty() {
-            let len = self.first.len().min(buffer.len());
-            if let (Some(to), Some(from)) = (buffer.get_mut(..len), self.first.get(..len)) {
-                to.copy_from_slice(from);
-            }
-            self.first.advance(len);
-            return Poll::Ready(Ok(len));
-        }
         let Some(io) = &mut self.io else {
             return Poll::Ready(Err(BodyFault::Disconnected));
         };
@@ -160,16 +145,13 @@ impl H1Body {
             Left::Chunks(reader) => {
                 let decoded = reader.decode(raw).map_err(|_| BodyFault::Malformed)?;
                 self.reusable &= decoded.consumed == raw.len();
-                Ok(Piece {
-                    len: decoded.data,
-                    last: decoded.done,
-                })
+                Ok(Piece { len: decoded.data, last: decoded.done })
             }
-            Left::UntilClose => Ok(Piece {
-                len: raw.len(),
-                last: false,
-            }),
-            Left::Nothing => Ok(Piece { len: 0, last: true }),
+            Left::UntilClose => Ok(Piece { len: raw.len(), last: false }),
+            Left::Nothing => {
+                self.reusable &= raw.is_empty();
+                Ok(Piece { len: 0, last: true })
+            }
         }
     }
 
@@ -184,10 +166,10 @@ impl H1Body {
     }
 
     /// Gives the connection back to the pool, if it can serve another request. Bytes beyond the body's end forbid it.
-    fn release(&mut self) {
-        let Some(io) = self.io.take() else { return };
-        if self.reusable && self.first.is_empty() {
-            self.worker.pool.put(&self.endpoint, io, self.worker.now());
+    fn finish(&mut self) {
+        self.left = Left::Nothing;
+        if let Some(io) = self.io.take().filter(|_| self.reusable) {
+            self.worker.pool.put(&self.endpoint, io, self.worker.recent());
         }
     }
 }
@@ -202,11 +184,7 @@ pub(crate) struct H2Body {
 impl H2Body {
     pub(super) fn new(incoming: Incoming) -> Self {
         let length = incoming.size_hint().exact();
-        Self {
-            incoming,
-            rest: Bytes::new(),
-            length,
-        }
+        Self { incoming, rest: Bytes::new(), length }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, BodyFault>> {
@@ -226,10 +204,7 @@ impl H2Body {
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(BodyFault::Disconnected)),
                 Poll::Ready(None) => return Poll::Ready(Ok(Piece { len, last: true })),
                 Poll::Pending if len > 0 => {
-                    return Poll::Ready(Ok(Piece {
-                        len,
-                        last: self.incoming.is_end_stream(),
-                    }));
+                    return Poll::Ready(Ok(Piece { len, last: self.incoming.is_end_stream() }));
                 }
                 Poll::Pending => return Poll::Pending,
             }

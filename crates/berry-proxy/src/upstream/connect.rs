@@ -20,9 +20,7 @@ pub(crate) enum Opened {
 /// Opens a connection to `endpoint`.
 pub(crate) async fn open(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Opened, ConnectFault> {
     let limit = endpoint.connect_timeout;
-    tokio::time::timeout(limit, open_unlimited(worker, endpoint))
-        .await
-        .unwrap_or(Err(ConnectFault::TimedOut))
+    tokio::time::timeout(limit, open_unlimited(worker, endpoint)).await.unwrap_or(Err(ConnectFault::TimedOut))
 }
 
 async fn open_unlimited(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Opened, ConnectFault> {
@@ -30,11 +28,7 @@ async fn open_unlimited(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Ope
         None => worker.connector.connect(endpoint.address()).await?,
         Some(proxy) => {
             // The operator named the proxy's address, so a link-local one is meant.
-            let address = Address {
-                host: &proxy.host,
-                port: proxy.port,
-                allow_link_local: true,
-            };
+            let address = Address { host: &proxy.host, port: proxy.port, allow_link_local: true };
             let io = worker.connector.connect(address).await?;
             proxy::tunnel(io, proxy, endpoint).await?
         }

@@ -68,11 +68,7 @@ impl Endpoint {
 
     /// The provider's own address.
     pub(crate) fn address(&self) -> Address<'_> {
-        Address {
-            host: &self.host,
-            port: self.port,
-            allow_link_local: self.allow_link_local,
-        }
+        Address { host: &self.host, port: self.port, allow_link_local: self.allow_link_local }
     }
 
     /// Whether requests need the absolute form, as a plain proxy on the way does.
@@ -110,18 +106,13 @@ impl Tls {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()))
                 .with_no_client_auth(),
-            false => builder
-                .with_root_certificates(roots(connection.ca_file.as_deref(), disk)?)
-                .with_no_client_auth(),
+            false => builder.with_root_certificates(roots(connection.ca_file.as_deref(), disk)?).with_no_client_auth(),
         };
         config.alpn_protocols = match connection.http2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
-        Ok(Self {
-            config: Arc::new(config),
-            name,
-        })
+        Ok(Self { config: Arc::new(config), name })
     }
 }
 
@@ -130,14 +121,10 @@ fn roots(ca_file: Option<&Path>, disk: &dyn Disk) -> Result<RootCertStore, Strin
     static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
     let mut store = SYSTEM.get_or_init(system_roots).clone();
     if let Some(path) = ca_file {
-        let pem = disk
-            .read(path)
-            .map_err(|error| format!("ca_file {}: {error}", path.display()))?;
+        let pem = disk.read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|_| format!("ca_file {}: no PEM certificate", path.display()))?;
-            store
-                .add(certificate)
-                .map_err(|_| format!("ca_file {}: a certificate is unusable", path.display()))?;
+            store.add(certificate).map_err(|_| format!("ca_file {}: a certificate is unusable", path.display()))?;
         }
     }
     Ok(store)
@@ -163,9 +150,7 @@ struct AnyCertificate {
 
 impl AnyCertificate {
     fn new() -> Self {
-        Self {
-            crypto: aws_lc_rs::default_provider(),
-        }
+        Self { crypto: aws_lc_rs::default_provider() }
     }
 }
 
@@ -187,12 +172,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.crypto.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -201,12 +181,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.crypto.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signature, &self.crypto.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

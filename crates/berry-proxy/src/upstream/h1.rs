@@ -15,11 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::ports::Io;
 use crate::upstream::body::H1Body;
-use crate::upstream::{AnswerHead, Endpoint, Outgoing, SendFault, UpstreamBody};
+use crate::upstream::{AnswerHead, Begun, Endpoint, First, Outgoing, Piece, SendFault, UpstreamBody};
 use crate::worker::Worker;
 
 /// Interim answers (1xx) that are passed over before the provider counts as broken (failure model, U17).
 const MAX_INTERIM: u8 = 10;
+
+/// Fields that a vendor's answer usually has room for.
+const USUAL_FIELDS: usize = 24;
 
 /// An exchange that failed, and whether any byte of an answer had come.
 pub(super) struct Broken {
@@ -33,45 +36,25 @@ pub(super) async fn exchange(
     endpoint: &Arc<Endpoint>,
     io: Io,
     outgoing: Outgoing<'_>,
-) -> Result<(AnswerHead, UpstreamBody), Broken> {
-    let mut exchange = Exchange {
-        worker,
-        io,
-        outgoing,
-        sent: 0,
-        write_ended: false,
-        answer: Vec::new(),
-        scanned: 0,
-        interim: 0,
-    };
-    let mut parsed = ResponseHead::default();
+) -> Result<Begun, Broken> {
+    let mut exchange =
+        Exchange { worker, io, outgoing, sent: 0, write_ended: false, answer: Vec::new(), scanned: 0, interim: 0 };
+    let mut parsed = ResponseHead { fields: Vec::with_capacity(USUAL_FIELDS), ..ResponseHead::default() };
     let outcome = poll_fn(|cx| exchange.poll(cx, &mut parsed)).await;
     if let Err(fault) = outcome {
-        return Err(Broken {
-            fault,
-            answered: !exchange.answer.is_empty(),
-        });
+        return Err(Broken { fault, answered: !exchange.answer.is_empty() });
     }
-    let Exchange {
-        io,
-        mut answer,
-        write_ended,
-        sent,
-        ..
-    } = exchange;
-    let first = answer
-        .get(parsed.length..)
-        .map(Bytes::copy_from_slice)
-        .unwrap_or_default();
-    answer.truncate(parsed.length);
+    let Exchange { io, mut answer, write_ended, sent, .. } = exchange;
     // An answer that came before the whole request had gone out leaves the connection in no known state.
     let reusable = parsed.keep_alive && !write_ended && sent == total(outgoing);
-    let body = H1Body::new(worker.clone(), endpoint.clone(), io, parsed.framing, reusable);
-    let body = body.with_first(first).map_err(|_| Broken {
-        fault: SendFault::Malformed,
-        answered: true,
-    })?;
-    Ok((AnswerHead { bytes: answer, parsed }, UpstreamBody::H1(body)))
+    let mut body = H1Body::new(worker.clone(), endpoint.clone(), io, parsed.framing, reusable);
+    // What came with the head is unframed where it lies, and goes on as a part of the same buffer.
+    let piece = body.begin(answer.get_mut(parsed.length..).unwrap_or_default());
+    let piece = piece.map_err(|_| Broken { fault: SendFault::Malformed, answered: true })?;
+    let bytes = Bytes::from(answer);
+    let of_body = |piece: Piece| bytes.slice(parsed.length..parsed.length + piece.len);
+    let first = piece.map(|piece| First { bytes: of_body(piece), last: piece.last });
+    Ok(Begun { head: AnswerHead { bytes, parsed }, first, body: UpstreamBody::H1(body) })
 }
 
 struct Exchange<'a> {
@@ -119,11 +102,7 @@ impl Exchange<'_> {
         // Only once the blank line is there is a head that came in pieces read again from its start.
         if before > 0 && find_head_end(&self.answer, self.scanned).map_err(malformed)?.is_none() {
             self.scanned = self.answer.len();
-            return if self.answer.len() > Limits::default().head {
-                Err(SendFault::Malformed)
-            } else {
-                Ok(false)
-            };
+            return if self.answer.len() > Limits::default().head { Err(SendFault::Malformed) } else { Ok(false) };
         }
         while read_response(&self.answer, &Limits::default(), parsed).map_err(malformed)? {
             if parsed.status >= 200 {
@@ -163,7 +142,7 @@ impl PollFailed for Poll<io::Result<()>> {
 }
 
 fn total(outgoing: Outgoing<'_>) -> usize {
-    outgoing.head.len() + outgoing.pieces.iter().map(Bytes::len).sum::<usize>()
+    outgoing.head.len() + outgoing.pieces.len()
 }
 
 /// What is left to write behind the first `sent` bytes.

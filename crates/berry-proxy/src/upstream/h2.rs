@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_http1::{Limits, RequestHead, read_request};
+use berry_wire::Pieces;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
@@ -20,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::local_executor::LocalExecutor;
 use crate::ports::Io;
 use crate::upstream::body::H2Body;
-use crate::upstream::{AnswerHead, Endpoint, Outgoing, SendFault, UpstreamBody, connect};
+use crate::upstream::{AnswerHead, Begun, Endpoint, Outgoing, SendFault, UpstreamBody, connect};
 use crate::worker::Worker;
 
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -31,7 +32,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 /// A connection that the requests of a worker share.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    sender: SendRequest<Pieces>,
+    sender: SendRequest<PiecesBody>,
 }
 
 impl Shared {
@@ -67,7 +68,7 @@ pub(super) async fn send(
     worker: &Rc<Worker>,
     endpoint: &Arc<Endpoint>,
     outgoing: Outgoing<'_>,
-) -> Result<(AnswerHead, UpstreamBody), SendFault> {
+) -> Result<Begun, SendFault> {
     // A connection may go away between being found and being used; the request then goes out once more, on a fresh one.
     if let Some(shared) = open_connection(worker, endpoint) {
         match attempt(shared, endpoint, outgoing).await {
@@ -78,9 +79,7 @@ pub(super) async fn send(
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
         connect::Opened::H2(io) => adopt(worker, endpoint, io).await?,
         connect::Opened::H1(io) => {
-            return super::h1::exchange(worker, endpoint, io, outgoing)
-                .await
-                .map_err(|broken| broken.fault);
+            return super::h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault);
         }
     }
     let shared = open_connection(worker, endpoint).ok_or(SendFault::Disconnected)?;
@@ -88,20 +87,10 @@ pub(super) async fn send(
 }
 
 fn open_connection(worker: &Worker, endpoint: &Endpoint) -> Option<Shared> {
-    worker
-        .pool
-        .h2
-        .borrow()
-        .get(&endpoint.id)
-        .filter(|shared| !shared.is_closed())
-        .cloned()
+    worker.pool.h2.borrow().get(&endpoint.id).filter(|shared| !shared.is_closed()).cloned()
 }
 
-async fn attempt(
-    mut shared: Shared,
-    endpoint: &Endpoint,
-    outgoing: Outgoing<'_>,
-) -> Result<(AnswerHead, UpstreamBody), SendFault> {
+async fn attempt(mut shared: Shared, endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Result<Begun, SendFault> {
     let request = request(endpoint, outgoing).ok_or(SendFault::Malformed)?;
     shared.sender.ready().await.map_err(|_| SendFault::Disconnected)?;
     let response = shared.sender.send_request(request).await.map_err(|error| {
@@ -109,22 +98,13 @@ async fn attempt(
         SendFault::Disconnected
     })?;
     let (head, incoming) = answer_head(response).ok_or(SendFault::Malformed)?;
-    Ok((head, UpstreamBody::H2(H2Body::new(incoming))))
+    Ok(Begun { head, first: None, body: UpstreamBody::H2(H2Body::new(incoming)) })
 }
 
 /// The request, derived from the head that HTTP/1 would have sent: there is one encoder.
-fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<Pieces>> {
+fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<PiecesBody>> {
     let mut head = RequestHead::default();
-    read_request(
-        outgoing.head,
-        &Limits {
-            head: usize::MAX,
-            fields: 1000,
-            target: usize::MAX,
-        },
-        &mut head,
-    )
-    .ok()?;
+    read_request(outgoing.head, &Limits { head: usize::MAX, fields: 1000, target: usize::MAX }, &mut head).ok()?;
     let authority = head.first(outgoing.head, "host")?;
     let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
     let mut path = std::str::from_utf8(head.path.of(outgoing.head)).ok()?.to_owned();
@@ -132,19 +112,12 @@ fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<Pieces
         path.push('?');
         path.push_str(std::str::from_utf8(query.of(outgoing.head)).ok()?);
     }
-    let uri = Uri::builder()
-        .scheme(scheme)
-        .authority(authority)
-        .path_and_query(path)
-        .build()
-        .ok()?;
-    let mut request = Request::post(uri).body(Pieces::new(outgoing.pieces)).ok()?;
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
+    let mut request = Request::post(uri).body(PiecesBody::new(outgoing.pieces)).ok()?;
     for field in &head.fields {
         let name = HeaderName::from_bytes(field.name.of(outgoing.head)).ok()?;
         if name != HOST && name != CONNECTION {
-            request
-                .headers_mut()
-                .append(name, HeaderValue::from_bytes(field.value.of(outgoing.head)).ok()?);
+            request.headers_mut().append(name, HeaderValue::from_bytes(field.value.of(outgoing.head)).ok()?);
         }
     }
     Some(request)
@@ -161,24 +134,24 @@ fn answer_head(response: Response<Incoming>) -> Option<(AnswerHead, Incoming)> {
     bytes.extend_from_slice(b"\r\n");
     let mut parsed = berry_http1::ResponseHead::default();
     let complete = berry_http1::read_response(&bytes, &Limits::default(), &mut parsed).ok()?;
-    complete.then_some((AnswerHead { bytes, parsed }, incoming))
+    complete.then_some((AnswerHead { bytes: bytes.into(), parsed }, incoming))
 }
 
 /// A request body in pieces.
-pub(crate) struct Pieces {
+pub(crate) struct PiecesBody {
     left: VecDeque<Bytes>,
     bytes: u64,
 }
 
-impl Pieces {
-    fn new(pieces: &[Bytes]) -> Self {
+impl PiecesBody {
+    fn new(pieces: &Pieces) -> Self {
         let left: VecDeque<Bytes> = pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect();
         let bytes = left.iter().map(|piece| piece.len() as u64).sum();
         Self { left, bytes }
     }
 }
 
-impl Body for Pieces {
+impl Body for PiecesBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -50,10 +50,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = match idle.entry(endpoint.id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Idle {
-                connections: VecDeque::new(),
-                timeout: endpoint.idle_timeout,
-            }),
+            Entry::Vacant(entry) => entry.insert(Idle { connections: VecDeque::new(), timeout: endpoint.idle_timeout }),
         };
         if of_endpoint.connections.len() >= endpoint.max_idle {
             of_endpoint.connections.pop_front();
@@ -65,9 +62,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Moment) {
         self.idle.borrow_mut().retain(|_, of_endpoint| {
             let timeout = of_endpoint.timeout;
-            of_endpoint
-                .connections
-                .retain_mut(|(io, since)| now.since(*since) < timeout && is_quiet(io));
+            of_endpoint.connections.retain_mut(|(io, since)| now.since(*since) < timeout && is_quiet(io));
             !of_endpoint.connections.is_empty()
         });
         self.h2.borrow_mut().retain(|_, shared| !shared.is_closed());
@@ -79,8 +74,5 @@ impl Pool {
 fn is_quiet(io: &mut Io) -> bool {
     let mut byte = [0];
     let mut buffer = ReadBuf::new(&mut byte);
-    matches!(
-        Pin::new(io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer),
-        Poll::Pending
-    )
+    matches!(Pin::new(io).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer), Poll::Pending)
 }

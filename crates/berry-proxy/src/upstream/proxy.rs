@@ -23,10 +23,7 @@ pub(crate) fn authorization(proxy: &ProxyUrl) -> String {
     match &proxy.credentials {
         None => String::new(),
         Some((user, password)) => {
-            format!(
-                "proxy-authorization: Basic {}\r\n",
-                base64(format!("{user}:{}", password.expose()).as_bytes())
-            )
+            format!("proxy-authorization: Basic {}\r\n", base64(format!("{user}:{}", password.expose()).as_bytes()))
         }
     }
 }
@@ -36,10 +33,7 @@ async fn connect(io: &mut Io, proxy: &ProxyUrl, to: Address<'_>) -> Option<()> {
         true => format!("[{}]:{}", to.host, to.port),
         false => format!("{}:{}", to.host, to.port),
     };
-    let head = format!(
-        "CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n{}\r\n",
-        authorization(proxy)
-    );
+    let head = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n{}\r\n", authorization(proxy));
     io.write_all(head.as_bytes()).await.ok()?;
     io.flush().await.ok()?;
     let (mut answer, mut parsed) = (Vec::new(), ResponseHead::default());
@@ -59,11 +53,7 @@ async fn socks5(io: &mut Io, proxy: &ProxyUrl, to: Address<'_>) -> Option<()> {
     const VERSION: u8 = 5;
     const NO_AUTHENTICATION: u8 = 0;
     const USER_PASSWORD: u8 = 2;
-    let method = if proxy.credentials.is_some() {
-        USER_PASSWORD
-    } else {
-        NO_AUTHENTICATION
-    };
+    let method = if proxy.credentials.is_some() { USER_PASSWORD } else { NO_AUTHENTICATION };
     io.write_all(&[VERSION, 1, method]).await.ok()?;
     io.flush().await.ok()?;
     let mut chosen = [0; 2];
@@ -119,10 +109,7 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk
-            .iter()
-            .enumerate()
-            .fold(0u32, |word, (i, &b)| word | u32::from(b) << (16 - 8 * i));
+        let word = chunk.iter().enumerate().fold(0u32, |word, (i, &b)| word | u32::from(b) << (16 - 8 * i));
         for i in 0..4 {
             let sextet = (word >> (18 - 6 * i)) & 63;
             let symbol = ALPHABET.get(sextet as usize).copied().unwrap_or(b'=');
@@ -138,13 +125,7 @@ mod tests {
 
     #[test]
     fn credentials_are_written_as_rfc_4648_says() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
             assert_eq!(base64(plain.as_bytes()), coded);
         }
     }

@@ -14,14 +14,7 @@ async fn a_token_is_taken_in_every_place_that_the_vendors_clients_use() {
         ("api-key", ALICE),
         ("X-Goog-Api-Key", ALICE),
     ] {
-        assert_eq!(
-            berry
-                .post("/v1/chat/completions", &[field], &chat_body("chat"))
-                .await
-                .status,
-            200,
-            "{field:?}"
-        );
+        assert_eq!(berry.post("/v1/chat/completions", &[field], &chat_body("chat")).await.status, 200, "{field:?}");
     }
     let hashed = "token-known-by-its-hash";
     assert_eq!(berry.chat_as(hashed, "chat").await.status, 200);
@@ -39,27 +32,15 @@ async fn a_token_is_taken_in_every_place_that_the_vendors_clients_use() {
 async fn every_bad_token_gets_the_same_answer() {
     let berry = Berry::start().await;
     let mut answers = Vec::new();
-    for token in [
-        "token-that-is-unknown-1",
-        "token-of-a-gone-user-1",
-        "token-that-has-expired",
-        "",
-        "x",
-    ] {
+    for token in ["token-that-is-unknown-1", "token-of-a-gone-user-1", "token-that-has-expired", "", "x"] {
         let mut answer = berry
-            .post(
-                "/v1/chat/completions",
-                &[bearer(token).as_field(), ("x-request-id", "same")],
-                &chat_body("chat"),
-            )
+            .post("/v1/chat/completions", &[bearer(token).as_field(), ("x-request-id", "same")], &chat_body("chat"))
             .await;
         answer.fields.retain(|(name, _)| name != "date");
         answers.push((answer.status, answer.text(), answer.fields));
     }
     answers.push({
-        let mut answer = berry
-            .post("/v1/chat/completions", &[("x-request-id", "same")], &chat_body("chat"))
-            .await;
+        let mut answer = berry.post("/v1/chat/completions", &[("x-request-id", "same")], &chat_body("chat")).await;
         answer.fields.retain(|(name, _)| name != "date");
         (answer.status, answer.text(), answer.fields)
     });
@@ -72,22 +53,12 @@ async fn every_bad_token_gets_the_same_answer() {
 async fn credentials_that_disagree_are_refused() {
     let berry = Berry::start().await;
     for (other, status) in [(BOB, 401), (ALICE, 200)] {
-        let answer = berry
-            .post(
-                "/v1/chat/completions",
-                &[("x-api-key", other), ("api-key", ALICE)],
-                &chat_body("chat"),
-            )
-            .await;
+        let answer =
+            berry.post("/v1/chat/completions", &[("x-api-key", other), ("api-key", ALICE)], &chat_body("chat")).await;
         assert_eq!(answer.status, status, "{other} beside {ALICE}");
     }
-    let basic = berry
-        .post(
-            "/v1/chat/completions",
-            &[("authorization", "Basic eDp5"), ("x-api-key", ALICE)],
-            "{}",
-        )
-        .await;
+    let basic =
+        berry.post("/v1/chat/completions", &[("authorization", "Basic eDp5"), ("x-api-key", ALICE)], "{}").await;
     assert_eq!(basic.status, 401);
 }
 
@@ -95,9 +66,7 @@ async fn credentials_that_disagree_are_refused() {
 async fn a_token_is_checked_before_the_body_is_read() {
     let berry = Berry::start().await;
     let mut connection = berry.connect().await;
-    connection
-        .send("POST /v1/chat/completions HTTP/1.1\r\nhost: b\r\ncontent-length: 500000\r\n\r\n")
-        .await;
+    connection.send("POST /v1/chat/completions HTTP/1.1\r\nhost: b\r\ncontent-length: 500000\r\n\r\n").await;
     let answer = connection.response().await;
     assert_eq!((answer.status, answer.field("connection")), (401, Some("close")));
 }
@@ -131,18 +100,11 @@ async fn models_are_found_allowed_or_refused() {
 async fn tags_decide_which_backends_a_user_reaches() {
     let berry = Berry::with(|text| text.replace("allowed_models = [\"chat\", \"tagged\"]\n", "")).await;
     for _ in 0..8 {
-        assert_eq!(
-            berry.chat_as(BOB, "tagged").await.field("berry-backend"),
-            Some("second/gpt-second")
-        );
+        assert_eq!(berry.chat_as(BOB, "tagged").await.field("berry-backend"), Some("second/gpt-second"));
     }
     let none = berry.chat_as(BOB, "premium").await;
     assert_eq!((none.status, none.code().as_str()), (503, "no_backend"));
-    assert_eq!(
-        berry.chat_as(ALICE, "premium").await.status,
-        200,
-        "a user without tags reaches every backend"
-    );
+    assert_eq!(berry.chat_as(ALICE, "premium").await.status, 200, "a user without tags reaches every backend");
     assert_eq!(berry.chat_as(ROOT, "premium").await.status, 200);
 }
 
@@ -163,16 +125,9 @@ async fn only_those_allowed_may_name_a_backend_and_then_it_is_that_one() {
     };
     for token in [ROOT, FORCER] {
         let answer = forced(token, "second").await;
-        assert_eq!(
-            (answer.status, answer.field("berry-backend")),
-            (200, Some("second/gpt-second"))
-        );
+        assert_eq!((answer.status, answer.field("berry-backend")), (200, Some("second/gpt-second")));
     }
-    assert_eq!(
-        berry.second.journal().last().unwrap().header("berry-backend"),
-        None,
-        "control fields do not cross"
-    );
+    assert_eq!(berry.second.journal().last().unwrap().header("berry-backend"), None, "control fields do not cross");
     let refused = forced(ALICE, "second").await;
     assert_eq!((refused.status, refused.code().as_str()), (403, "backend_forbidden"));
     let unknown = forced(ROOT, "nobody").await;
@@ -180,49 +135,28 @@ async fn only_those_allowed_may_name_a_backend_and_then_it_is_that_one() {
     let disabled = forced(ROOT, "off").await;
     assert_eq!((disabled.status, disabled.code().as_str()), (503, "no_backend"));
     let in_body = r#"{"model":"chat", "backend":"second" ,"messages":[]}"#;
-    let answer = berry
-        .post("/v1/chat/completions", &[bearer(ROOT).as_field()], in_body)
-        .await;
+    let answer = berry.post("/v1/chat/completions", &[bearer(ROOT).as_field()], in_body).await;
     assert_eq!(answer.field("berry-backend"), Some("second/gpt-second"));
     let sent = berry.second.journal().last().unwrap().text();
-    assert!(
-        !sent.contains("backend") && sent.contains(r#""model":"gpt-second""#),
-        "{sent}"
-    );
+    assert!(!sent.contains("backend") && sent.contains(r#""model":"gpt-second""#), "{sent}");
 }
 
 #[tokio::test]
 async fn the_lists_of_models_show_what_the_user_may_call_in_the_clients_dialect() {
     let berry = Berry::start().await;
     let ids = |answer: &crate::harness::Response, list: &str, key: &str| -> Vec<String> {
-        answer.json()[list]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|model| model[key].as_str().unwrap().to_owned())
-            .collect()
+        answer.json()[list].as_array().unwrap().iter().map(|model| model[key].as_str().unwrap().to_owned()).collect()
     };
     let bob = berry.get("/v1/models", &[bearer(BOB).as_field()]).await;
     assert_eq!(ids(&bob, "data", "id"), ["chat", "tagged"]);
     let alice = berry.get("/v1/models", &[bearer(ALICE).as_field()]).await;
     let all = ids(&alice, "data", "id");
-    assert!(
-        all.is_sorted() && all.contains(&"gpt-4o".to_owned()) && !all.contains(&"disabled".to_owned()),
-        "{all:?}"
-    );
-    let anthropic = berry
-        .get("/v1/models", &[("x-api-key", BOB), ("anthropic-version", "2023-06-01")])
-        .await;
+    assert!(all.is_sorted() && all.contains(&"gpt-4o".to_owned()) && !all.contains(&"disabled".to_owned()), "{all:?}");
+    let anthropic = berry.get("/v1/models", &[("x-api-key", BOB), ("anthropic-version", "2023-06-01")]).await;
     assert_eq!(anthropic.json()["data"][0]["type"], "model");
     let gemini = berry.get("/v1beta/models", &[("x-goog-api-key", BOB)]).await;
     assert_eq!(ids(&gemini, "models", "name"), ["models/chat", "models/tagged"]);
-    assert_eq!(
-        berry.get("/v1/models/chat", &[bearer(BOB).as_field()]).await.json()["id"],
-        "chat"
-    );
-    assert_eq!(
-        berry.get("/v1/models/single", &[bearer(BOB).as_field()]).await.status,
-        404
-    );
+    assert_eq!(berry.get("/v1/models/chat", &[bearer(BOB).as_field()]).await.json()["id"], "chat");
+    assert_eq!(berry.get("/v1/models/single", &[bearer(BOB).as_field()]).await.status, 404);
     assert_eq!(berry.get("/v1/models", &[]).await.status, 401);
 }

@@ -45,8 +45,7 @@ impl Clock for TestClock {
     }
 
     fn instant(&self, moment: Moment) -> tokio::time::Instant {
-        self.system
-            .instant(Moment::ZERO.after(moment.since(Moment::ZERO).saturating_sub(self.ahead())))
+        self.system.instant(Moment::ZERO.after(moment.since(Moment::ZERO).saturating_sub(self.ahead())))
     }
 
     fn unix_millis(&self) -> u64 {
@@ -77,32 +76,12 @@ impl Berry {
     pub(crate) async fn with(change: impl FnOnce(String) -> String) -> Self {
         let [first, second, claude, google] = [mock().await, mock().await, mock().await, mock().await];
         let text = std::fs::read_to_string(fixture("pair.toml")).unwrap();
-        let places = [
-            ("${first}", &first),
-            ("${second}", &second),
-            ("${claude}", &claude),
-            ("${google}", &google),
-        ];
-        let text = places
-            .iter()
-            .fold(text, |text, (place, mock)| text.replace(place, &mock.url()));
-        let clock = Arc::new(TestClock {
-            system: SystemClock::new(),
-            ahead_nanos: AtomicU64::new(0),
-        });
+        let places = [("${first}", &first), ("${second}", &second), ("${claude}", &claude), ("${google}", &google)];
+        let text = places.iter().fold(text, |text, (place, mock)| text.replace(place, &mock.url()));
+        let clock = Arc::new(TestClock { system: SystemClock::new(), ahead_nanos: AtomicU64::new(0) });
         let (running, stop, thread) = run(change(text), clock.clone());
         let (address, gateway) = running;
-        Self {
-            address,
-            gateway,
-            clock,
-            first,
-            second,
-            claude,
-            google,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address, gateway, clock, first, second, claude, google, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Sends raw bytes on a connection of their own, and reads the answer.
@@ -114,10 +93,7 @@ impl Berry {
 
     /// A connection to the gateway.
     pub(crate) async fn connect(&self) -> Connection {
-        Connection {
-            stream: TcpStream::connect(self.address).await.unwrap(),
-            read: Vec::new(),
-        }
+        Connection { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
     }
 
     pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Response {
@@ -134,8 +110,7 @@ impl Berry {
     }
 
     pub(crate) async fn chat_as(&self, token: &str, model: &str) -> Response {
-        self.post("/v1/chat/completions", &[bearer(token).as_field()], &chat_body(model))
-            .await
+        self.post("/v1/chat/completions", &[bearer(token).as_field()], &chat_body(model)).await
     }
 }
 
@@ -155,10 +130,7 @@ fn run(text: String, clock: Arc<TestClock>) -> ((SocketAddr, Arc<Gateway>), Stop
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let mut port = TcpPort::bind(([127, 0, 0, 1], 0).into()).unwrap();
             let (gateway, workers) = start(&text, clock);
@@ -179,12 +151,7 @@ fn start(text: &str, clock: Arc<TestClock>) -> (Arc<Gateway>, Workers) {
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(text, &live, clock.now()), live, clock.clone());
     let connector: fn() -> Rc<dyn berry_proxy::ports::Connector> = || Rc::new(TcpConnector);
-    let options = WorkersOptions {
-        threads: 1,
-        tls: None,
-        seed: 1,
-        connector,
-    };
+    let options = WorkersOptions { threads: 1, tls: None, seed: 1, connector };
     let clock: Arc<dyn Clock> = clock;
     let workers = Workers::start(&gateway, &clock, &options).unwrap();
     (gateway, workers)
@@ -193,23 +160,9 @@ fn start(text: &str, clock: Arc<TestClock>) -> (Arc<Gateway>, Workers) {
 /// The snapshot of a configuration.
 pub(crate) fn snapshot(text: &str, live: &Live, now: Moment) -> Snapshot {
     let loaded = berry_config::load(text, Path::new("test.toml"));
-    let errors: Vec<String> = loaded
-        .errors()
-        .map(|problem| format!("{}: {}", problem.path, problem.message))
-        .collect();
-    let config = loaded
-        .config
-        .unwrap_or_else(|| panic!("the fixture is bad: {errors:#?}"));
-    Snapshot::build(
-        &config,
-        &Surroundings {
-            live,
-            disk: &SystemDisk,
-            workers: 1,
-            now,
-        },
-    )
-    .unwrap()
+    let errors: Vec<String> = loaded.errors().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    let config = loaded.config.unwrap_or_else(|| panic!("the fixture is bad: {errors:#?}"));
+    Snapshot::build(&config, &Surroundings { live, disk: &SystemDisk, workers: 1, now }).unwrap()
 }
 
 pub(crate) fn fixture(name: &str) -> std::path::PathBuf {
@@ -256,9 +209,7 @@ impl Connection {
 
     /// Reads until the connection has brought `end` bytes or more, or is over; `false`: it is over.
     async fn more(&mut self) -> bool {
-        within(self.stream.read_buf(&mut self.read))
-            .await
-            .is_ok_and(|read| read > 0)
+        within(self.stream.read_buf(&mut self.read)).await.is_ok_and(|read| read > 0)
     }
 
     /// The head of an answer.
@@ -274,9 +225,7 @@ impl Connection {
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let field = |line: &str| {
-            line.split_once(": ")
-                .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-                .unwrap()
+            line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).unwrap()
         };
         Some((status, lines.map(field).collect()))
     }
@@ -284,16 +233,8 @@ impl Connection {
     /// The whole answer.
     pub(crate) async fn response(&mut self) -> Response {
         let (status, fields) = self.head().await.expect("the connection ended without an answer");
-        let mut response = Response {
-            status,
-            fields,
-            body: Vec::new(),
-            complete: false,
-        };
-        if let Some(length) = response
-            .field("content-length")
-            .map(|length| length.parse::<usize>().unwrap())
-        {
+        let mut response = Response { status, fields, body: Vec::new(), complete: false };
+        if let Some(length) = response.field("content-length").map(|length| length.parse::<usize>().unwrap()) {
             while self.read.len() < length && self.more().await {}
             response.complete = self.read.len() >= length;
             response.body = self.read.drain(..length.min(self.read.len())).collect();
@@ -341,10 +282,7 @@ impl Connection {
 
 impl Response {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -383,23 +321,15 @@ pub(crate) fn stream_body(model: &str) -> String {
 }
 
 pub(crate) fn head(method: &str, path: &str, fields: &[(&str, &str)], length: Option<usize>) -> String {
-    let fields: String = fields
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    let length = length
-        .map(|length| format!("content-length: {length}\r\n"))
-        .unwrap_or_default();
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = length.map(|length| format!("content-length: {length}\r\n")).unwrap_or_default();
     format!("{method} {path} HTTP/1.1\r\nhost: berry\r\n{fields}{length}\r\n")
 }
 
 /// A whole POST request with a JSON body.
 pub(crate) fn request(path: &str, fields: &[(&str, &str)], body: &str) -> String {
     let has_type = fields.iter().any(|(name, _)| *name == "content-type");
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .copied()
-        .chain((!has_type).then_some(("content-type", "application/json")))
-        .collect();
+    let fields: Vec<(&str, &str)> =
+        fields.iter().copied().chain((!has_type).then_some(("content-type", "application/json"))).collect();
     head("POST", path, &fields, Some(body.len())) + body
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use berry_http1::{Method, Version, chunk_size_line, push_decimal, push_field, push_status_line};
+use berry_http1::{Method, Version, chunk_size_line, push_decimal, push_field};
 use tokio::io::AsyncWrite;
 
 use crate::answer::{Answer, Content};
@@ -31,12 +31,7 @@ struct Broken;
 
 /// Writes an answer. `keep`: whether the connection may go on afterwards. Says whether it does.
 pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, keep: bool) -> bool {
-    let Answer {
-        status,
-        fields,
-        content,
-        mut ticket,
-    } = answer;
+    let Answer { head: mut pending, content, mut ticket } = answer;
     let length = match &content {
         Content::Whole(body) => Some(body.len() as u64),
         Content::Stream(streamed) => streamed.body.length(),
@@ -47,20 +42,12 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
         (None, Version::Http10) => Framing::UntilClose,
     };
     let keep = keep && framing != Framing::UntilClose;
-    let pending = head(status, &fields, framing, keep, request.head.version);
-    let mut writer = Writer {
-        wire,
-        pending,
-        sent: 0,
-        framing,
-        has_begun: false,
-    };
+    end_head(&mut pending, framing, keep, request.head.version);
+    let mut writer = Writer { wire, pending, sent: 0, framing, has_begun: false };
     let written = match content {
         Content::Whole(body) => {
             ticket.complete();
-            writer
-                .whole(if request.method() == Method::Head { &[] } else { &body })
-                .await
+            writer.whole(if request.method() == Method::Head { &[] } else { &body }).await
         }
         Content::Stream(streamed) => writer.stream(Flow::new(streamed, ticket)).await,
     };
@@ -70,26 +57,23 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     written.is_ok() && keep
 }
 
-fn head(status: u16, fields: &[u8], framing: Framing, keep: bool, version: Version) -> Vec<u8> {
-    let mut out = Vec::with_capacity(fields.len() + 128);
-    push_status_line(&mut out, status);
-    out.extend_from_slice(fields);
+/// Adds what belongs to this hop, and the blank line.
+fn end_head(out: &mut Vec<u8>, framing: Framing, keep: bool, version: Version) {
     match framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"content-length: ");
-            push_decimal(&mut out, length);
+            push_decimal(out, length);
             out.extend_from_slice(b"\r\n");
         }
-        Framing::Chunks => push_field(&mut out, b"transfer-encoding", b"chunked"),
+        Framing::Chunks => push_field(out, b"transfer-encoding", b"chunked"),
         Framing::UntilClose => {}
     }
     match (keep, version) {
-        (false, _) => push_field(&mut out, b"connection", b"close"),
-        (true, Version::Http10) => push_field(&mut out, b"connection", b"keep-alive"),
+        (false, _) => push_field(out, b"connection", b"close"),
+        (true, Version::Http10) => push_field(out, b"connection", b"keep-alive"),
         (true, Version::Http11) => {}
     }
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 struct Writer<'w> {
@@ -162,10 +146,7 @@ impl Writer<'_> {
         self.has_begun = true;
         let unsent = self.pending.get(self.sent..).unwrap_or_default();
         let mut slices = [IoSlice::new(&[]); MOST];
-        for (slice, part) in slices
-            .iter_mut()
-            .zip(std::iter::once(unsent).chain(parts.iter().copied()))
-        {
+        for (slice, part) in slices.iter_mut().zip(std::iter::once(unsent).chain(parts.iter().copied())) {
             *slice = IoSlice::new(part);
         }
         let written =

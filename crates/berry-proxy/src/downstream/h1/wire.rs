@@ -161,10 +161,7 @@ impl Wire {
         let (mut reader, mut body) = (ChunkedReader::default(), Vec::new());
         loop {
             let decoded = reader.decode(&mut self.input).map_err(|fault| {
-                BodyError::Refused(Failure::new(
-                    Code::InvalidRequest,
-                    format!("the body is malformed: {fault}"),
-                ))
+                BodyError::Refused(Failure::new(Code::InvalidRequest, format!("the body is malformed: {fault}")))
             })?;
             body.extend_from_slice(self.input.get(..decoded.data).unwrap_or_default());
             self.input.drain(..decoded.consumed);
@@ -194,10 +191,7 @@ impl Client for Wire {
             return Err(too_large(limit));
         }
         if std::mem::take(&mut self.expects_continue) && self.body != Framing::None && self.input.is_empty() {
-            self.io
-                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-                .await
-                .map_err(|_| BodyError::Gone)?;
+            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyError::Gone)?;
             self.io.flush().await.map_err(|_| BodyError::Gone)?;
         }
         let body = match self.body {

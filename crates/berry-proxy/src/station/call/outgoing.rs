@@ -23,10 +23,7 @@ pub(super) fn head(inquiry: &Inquiry<'_>, target: &Target) -> Head {
     bytes.extend_from_slice(b" HTTP/1.1\r\n");
     bytes.extend_from_slice(provider.fixed_fields());
     let request = inquiry.request;
-    let connection = request
-        .head
-        .connection_names_fields
-        .then(|| request.field("connection").unwrap_or_default());
+    let connection = request.head.connection_names_fields.then(|| request.field("connection").unwrap_or_default());
     for (name, value) in request.fields() {
         if provider.takes(name) && !connection.is_some_and(|list| is_named(list, name)) {
             push_field(&mut bytes, name, value);
@@ -52,6 +49,5 @@ impl Head {
 
 /// Whether a Connection field's list names a field, which is then for this hop alone (RFC 9110, section 7.6.1).
 fn is_named(list: &[u8], name: &[u8]) -> bool {
-    list.split(|&b| b == b',')
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(name))
+    list.split(|&b| b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name))
 }

@@ -7,7 +7,7 @@ use berry_http1::push_field;
 use berry_policy::OutcomeClass;
 use berry_vocab::{Code, Failure};
 
-use crate::answer::{Content, Streamed};
+use crate::answer::{Content, Streamed, begin_head};
 use crate::snapshot::Target;
 use crate::station::Ticket;
 use crate::station::call::{AttemptFault, Got, Inquiry, Reason};
@@ -19,11 +19,7 @@ const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
 /// What is to be done after an attempt.
 pub(super) enum Verdict {
     /// This is the answer.
-    Answer {
-        status: u16,
-        fields: Vec<u8>,
-        content: Content,
-    },
+    Answer { status: u16, fields: Vec<u8>, content: Content },
     /// Another attempt may do better.
     Next(Reason),
 }
@@ -78,63 +74,35 @@ pub(super) fn judge(
 
 fn of_fault(fault: AttemptFault) -> Meaning {
     let (class, code, message) = match fault {
-        AttemptFault::Send(SendFault::Connect(_)) => (
-            OutcomeClass::NetworkError,
-            Code::UpstreamConnect,
-            "no connection to the backend",
-        ),
+        AttemptFault::Send(SendFault::Connect(_)) => {
+            (OutcomeClass::NetworkError, Code::UpstreamConnect, "no connection to the backend")
+        }
         AttemptFault::Send(SendFault::Disconnected) => (
             OutcomeClass::NetworkError,
             Code::UpstreamDisconnected,
             "the backend closed the connection before it answered",
         ),
         AttemptFault::Send(SendFault::Malformed) | AttemptFault::Body(BodyFault::Malformed) => return bad_response(),
-        AttemptFault::Body(BodyFault::Disconnected) => (
-            OutcomeClass::ServerError,
-            Code::UpstreamDisconnected,
-            "the backend's connection broke",
-        ),
-        AttemptFault::Body(BodyFault::Truncated) => (
-            OutcomeClass::ServerError,
-            Code::UpstreamTruncated,
-            "the backend's answer ended before its end",
-        ),
-        AttemptFault::TimedOut => (
-            OutcomeClass::Timeout,
-            Code::UpstreamTimeout,
-            "the backend did not answer in time",
-        ),
+        AttemptFault::Body(BodyFault::Disconnected) => {
+            (OutcomeClass::ServerError, Code::UpstreamDisconnected, "the backend's connection broke")
+        }
+        AttemptFault::Body(BodyFault::Truncated) => {
+            (OutcomeClass::ServerError, Code::UpstreamTruncated, "the backend's answer ended before its end")
+        }
+        AttemptFault::TimedOut => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend did not answer in time"),
     };
     Meaning { class, code, message }
 }
 
 fn of_status(status: u16) -> Meaning {
     let (class, code, message) = match status {
-        401..=403 => (
-            OutcomeClass::AuthError,
-            Code::UpstreamAuth,
-            "the backend refused the credentials that Berry has for it",
-        ),
-        429 => (
-            OutcomeClass::RateLimit,
-            Code::UpstreamOverloaded,
-            "the backend's rate limit is used up",
-        ),
-        529 => (
-            OutcomeClass::RateLimit,
-            Code::UpstreamOverloaded,
-            "the backend is overloaded",
-        ),
-        500.. => (
-            OutcomeClass::ServerError,
-            Code::UpstreamError,
-            "the backend answered with an error of its own",
-        ),
-        408 => (
-            OutcomeClass::Timeout,
-            Code::UpstreamTimeout,
-            "the backend gave the request up",
-        ),
+        401..=403 => {
+            (OutcomeClass::AuthError, Code::UpstreamAuth, "the backend refused the credentials that Berry has for it")
+        }
+        429 => (OutcomeClass::RateLimit, Code::UpstreamOverloaded, "the backend's rate limit is used up"),
+        529 => (OutcomeClass::RateLimit, Code::UpstreamOverloaded, "the backend is overloaded"),
+        500.. => (OutcomeClass::ServerError, Code::UpstreamError, "the backend answered with an error of its own"),
+        408 => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend gave the request up"),
         _ => return bad_response(),
     };
     Meaning { class, code, message }
@@ -150,9 +118,7 @@ fn bad_response() -> Meaning {
 
 fn next(meaning: Meaning, wait: Option<Duration>, target: &Target, ticket: &mut Ticket) -> Verdict {
     if meaning.class == OutcomeClass::RateLimit {
-        target
-            .live
-            .cool_down(wait.unwrap_or(UNNAMED_COOLDOWN), ticket.worker.now());
+        target.live.cool_down(wait.unwrap_or(UNNAMED_COOLDOWN), ticket.worker.now());
     }
     ticket.end_attempt(meaning.class);
     let mut failure = Failure::new(meaning.code, meaning.message);
@@ -166,42 +132,25 @@ fn next(meaning: Meaning, wait: Option<Duration>, target: &Target, ticket: &mut 
 /// A 404 may mean that this backend does not serve the model: another may. If none does, its own answer reaches the client.
 fn unknown_model(got: Got, target: &Target, ticket: &mut Ticket) -> Verdict {
     ticket.end_attempt(OutcomeClass::ModelError);
-    Verdict::Next(Reason::Unknown {
-        status: got.head.status(),
-        fields: fields(&got.head, target),
-        body: got.first,
-    })
+    Verdict::Next(Reason::Unknown { status: got.head.status(), fields: fields(&got.head, target), body: got.first })
 }
 
 /// The attempt goes on as the answer's relay, which ends it.
 fn answer(got: Got, inquiry: &Inquiry<'_>, target: &Target) -> Verdict {
-    let is_events = got
-        .head
-        .field("content-type")
-        .is_some_and(|value| value.starts_with(b"text/event-stream"));
+    let is_events = got.head.field("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
     let content = match got.rest {
         None => Content::Whole(got.first),
         Some(body) => {
             let operation = inquiry.call.operation;
-            Content::Stream(Box::new(Streamed {
-                first: got.first,
-                body,
-                is_events,
-                operation,
-                limits: target.limits,
-            }))
+            Content::Stream(Box::new(Streamed { first: got.first, body, is_events, operation, limits: target.limits }))
         }
     };
-    Verdict::Answer {
-        status: got.head.status(),
-        fields: fields(&got.head, target),
-        content,
-    }
+    Verdict::Answer { status: got.head.status(), fields: fields(&got.head, target), content }
 }
 
-/// The fields of an upstream's answer that cross to the client.
+/// Status line and those fields of an upstream's answer that cross to the client.
 fn fields(head: &AnswerHead, target: &Target) -> Vec<u8> {
-    let mut out = Vec::with_capacity(384);
+    let mut out = begin_head(head.status());
     for (name, value) in head.fields() {
         if target.provider.gives(name) {
             push_field(&mut out, name, value);
