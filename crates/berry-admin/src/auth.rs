@@ -44,13 +44,7 @@ mod tests {
     fn only_one_bearer_token_is_a_credential() {
         assert_eq!(token(&["Bearer abc"]).as_deref(), Some("abc"));
         assert_eq!(token(&["bearer  abc"]).as_deref(), Some("abc"));
-        for values in [
-            &[][..],
-            &["Basic abc"],
-            &["abc"],
-            &["Bearer"],
-            &["Bearer a", "Bearer a"],
-        ] {
+        for values in [&[][..], &["Basic abc"], &["abc"], &["Bearer"], &["Bearer a", "Bearer a"]] {
             assert_eq!(token(values), None, "{values:?}");
         }
     }

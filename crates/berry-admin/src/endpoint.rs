@@ -47,13 +47,9 @@ enum Kind {
 
 /// All endpoints, by path. All of today are read with GET.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
-    Endpoint::new(
-        "/admin/backend-health",
-        Role::Admin,
-        Kind::List,
-        "health of every backend",
-        || get(backend_health::get),
-    ),
+    Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
+        get(backend_health::get)
+    }),
     Endpoint::new(
         "/admin/model-weights",
         Role::Admin,
@@ -61,13 +57,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "share that each backend of a model gets now",
         || get(model_weights::get),
     ),
-    Endpoint::new(
-        "/admin/openapi.json",
-        Role::Admin,
-        Kind::Object,
-        "this description",
-        || get(openapi::get),
-    ),
+    Endpoint::new("/admin/openapi.json", Role::Admin, Kind::Object, "this description", || get(openapi::get)),
     Endpoint::new(
         "/admin/system-stats",
         Role::Admin,
@@ -75,20 +65,8 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "version, uptime, traffic and memory of this process",
         || get(system_stats::get),
     ),
-    Endpoint::new(
-        "/health/live",
-        Role::Anyone,
-        Kind::Object,
-        "whether the process lives",
-        || get(live::get),
-    ),
-    Endpoint::new(
-        "/metrics",
-        Role::Admin,
-        Kind::Text,
-        "metrics in Prometheus' text format",
-        || get(metrics::get),
-    ),
+    Endpoint::new("/health/live", Role::Anyone, Kind::Object, "whether the process lives", || get(live::get)),
+    Endpoint::new("/metrics", Role::Admin, Kind::Text, "metrics in Prometheus' text format", || get(metrics::get)),
 ];
 
 impl Endpoint {
@@ -99,13 +77,7 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self {
-            path,
-            role,
-            kind,
-            summary,
-            handler,
-        }
+        Self { path, role, kind, summary, handler }
     }
 }
 
@@ -137,11 +109,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_only_liveness_is_open_to_all() {
         assert!(ENDPOINTS.is_sorted_by_key(|endpoint| endpoint.path));
-        let open: Vec<_> = ENDPOINTS
-            .iter()
-            .filter(|e| e.role == Role::Anyone)
-            .map(|e| e.path)
-            .collect();
+        let open: Vec<_> = ENDPOINTS.iter().filter(|e| e.role == Role::Anyone).map(|e| e.path).collect();
         assert_eq!(open, ["/health/live"]);
     }
 }

@@ -2,7 +2,7 @@
 //! tagged `admin` who prove themselves with a Bearer token.
 //!
 //! It knows the gateway's reports; it must not be on the path of a request, and no endpoint returns a key or a token in any
-//! form. [`endpoint`] is the table of what there is and who may call it.
+//! form. `endpoint` holds the table of what there is and who may call it.
 
 mod auth;
 mod endpoint;
@@ -43,10 +43,7 @@ pub(crate) struct Control {
 impl ControlPlane {
     /// The admin plane of `gateway`, whose data plane has so many workers.
     pub fn new(gateway: Arc<Gateway>, workers: usize, tls: Option<Tls>) -> Self {
-        Self {
-            control: Control { gateway, workers },
-            tls,
-        }
+        Self { control: Control { gateway, workers }, tls }
     }
 
     /// How many workers the data plane has.

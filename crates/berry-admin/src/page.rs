@@ -53,10 +53,7 @@ impl<S: Sync> FromRequestParts<S> for Page {
         if !(1..=LARGEST).contains(&limit) {
             return Err(ApiError::invalid(format!("`limit` is from 1 to {LARGEST}")));
         }
-        Ok(Self {
-            limit,
-            start: asked.cursor.unwrap_or(0),
-        })
+        Ok(Self { limit, start: asked.cursor.unwrap_or(0) })
     }
 }
 

@@ -64,12 +64,8 @@ async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) 
         Ok(io) => {
             let service = TowerToHyperService::new(router);
             let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(LARGEST_HEAD);
-            http.serve_connection(TokioIo::new(io), service)
-                .await
-                .map_err(|error| error.to_string())
+            http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LARGEST_HEAD);
+            http.serve_connection(TokioIo::new(io), service).await.map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
     };

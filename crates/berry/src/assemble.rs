@@ -59,12 +59,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     let threads = available_parallelism().map_or(1, usize::from);
     // Beside the snapshot, not in it: health and latencies outlive a change of the configuration.
     let live = Arc::new(Live::default());
-    let around = Surroundings {
-        live: &live,
-        disk: &SystemDisk,
-        workers: threads,
-        now: clock.now(),
-    };
+    let around = Surroundings { live: &live, disk: &SystemDisk, workers: threads, now: clock.now() };
     let snapshot = Snapshot::build(config, &around);
     let data_tls = listener_tls("server", config.server.tls.as_ref());
     let admin_tls = listener_tls("admin", config.admin.tls.as_ref());
@@ -82,12 +77,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     Ok(Prepared {
         gateway: Gateway::new(snapshot, live, clock.clone()),
         clock,
-        workers: WorkersOptions {
-            threads,
-            tls: data_tls,
-            seed: 0,
-            connector,
-        },
+        workers: WorkersOptions { threads, tls: data_tls, seed: 0, connector },
         admin_tls: admin_tls.map(Tls::new),
     })
 }
@@ -105,19 +95,12 @@ impl Assembly {
     pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
         let mut prepared = prepare(config).map_err(|unusable| {
             terminal::err(&render_unusable(&unusable));
-            Failure::with(
-                Status::BadConfig,
-                "the configuration names what cannot be used",
-                "see above",
-            )
+            Failure::with(Status::BadConfig, "the configuration names what cannot be used", "see above")
         })?;
         // Each process rolls dice of its own, else replicas would choose in step.
         prepared.workers.seed = u64::from_le_bytes(random::bytes()?);
         // Before the threads: a busy port should be told at once, and leave nothing behind.
-        let data = bind(
-            config.server.listen,
-            "[server] listen in the file, --listen or BIND_ADDRESS",
-        )?;
+        let data = bind(config.server.listen, "[server] listen in the file, --listen or BIND_ADDRESS")?;
         let admin = bind(config.admin.listen, "[admin] listen in the file")?;
         let urls = Urls {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
@@ -148,16 +131,7 @@ impl Assembly {
 
     /// Serves until a signal asks to end, and everything that was in flight has ended.
     pub(crate) async fn run(self, signals: &mut Signals) {
-        let Self {
-            gateway,
-            workers,
-            data,
-            mut admin,
-            control,
-            predrain,
-            drain,
-            urls,
-        } = self;
+        let Self { gateway, workers, data, mut admin, control, predrain, drain, urls } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = control.workers(),
@@ -251,11 +225,7 @@ impl DataPlane {
 
 /// Ends what is in flight, and gives it a moment to be settled.
 async fn fast_stop(gateway: &Gateway, end: impl Future<Output = usize>, signal: &str) {
-    tracing::warn!(
-        signal,
-        connections = gateway.metrics().connections(),
-        "second signal: ending at once"
-    );
+    tracing::warn!(signal, connections = gateway.metrics().connections(), "second signal: ending at once");
     let deadline = Instant::now() + FAST_STOP;
     end.await;
     while gateway.metrics().connections() > 0 && Instant::now() < deadline {

@@ -7,6 +7,7 @@ mod init;
 mod mock;
 mod serve;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -46,7 +47,7 @@ enum Command {
 struct ConfigPath {
     /// The configuration file [default: ./config.toml]
     #[arg(long = "config", value_name = "FILE", env = "CONFIG_PATH", hide_env_values = true)]
-    path: Option<PathBuf>,
+    path: Option<OsString>,
 }
 
 // === impl Cli ===
@@ -71,8 +72,7 @@ impl Cli {
 impl ConfigPath {
     /// The file to read. A variable that is set to nothing counts as not set.
     fn into_path(self) -> PathBuf {
-        self.path
-            .filter(|path| !path.as_os_str().is_empty())
-            .unwrap_or_else(|| PathBuf::from("config.toml"))
+        let path = self.path.filter(|path| !path.is_empty());
+        path.map_or_else(|| PathBuf::from("config.toml"), PathBuf::from)
     }
 }

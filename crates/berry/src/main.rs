@@ -3,6 +3,7 @@
 
 mod assemble;
 mod command;
+mod limits;
 mod logging;
 mod outcome;
 mod panics;

@@ -47,11 +47,7 @@ impl Failure {
 
     /// A failure with a status of its own.
     pub(crate) fn with(status: Status, message: impl fmt::Display, remedy: impl fmt::Display) -> Self {
-        Self {
-            status,
-            message: message.to_string(),
-            remedy: remedy.to_string(),
-        }
+        Self { status, message: message.to_string(), remedy: remedy.to_string() }
     }
 
     /// Tells it on stderr, in the form of the configuration's problems. Gives the status to end with.

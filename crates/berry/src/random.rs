@@ -7,12 +7,8 @@ use crate::outcome::Failure;
 /// Random bytes, fit for secrets.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
-    let failure = |_| {
-        Failure::new(
-            "the system gives no random bytes",
-            "make /dev/urandom or getrandom(2) available to Berry",
-        )
-    };
+    let failure =
+        |_| Failure::new("the system gives no random bytes", "make /dev/urandom or getrandom(2) available to Berry");
     SystemRandom::new().fill(&mut bytes).map_err(failure)?;
     Ok(bytes)
 }

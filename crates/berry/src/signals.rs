@@ -1,33 +1,59 @@
-//! Signals, as events that whoever runs the gateway waits for.
+//! What ends the program: signals, or for a program that ends by itself, its work being done.
 
-use std::io;
+use std::pin::Pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask Berry to end.
+use crate::outcome::Failure;
+
+/// Why the program is to end, in words for the log.
+type Reason = &'static str;
+
+/// The events that ask Berry to end.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    done: Option<Pin<Box<dyn Future<Output = Reason>>>>,
 }
 
 impl Signals {
     /// Takes SIGTERM, SIGINT and SIGHUP over from the system's defaults.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let take =
+            |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be received: {error}"), ""));
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+            done: None,
         })
     }
 
-    /// Waits until one asks to end, and names it. A hangup does not: a terminal that closes must not stop a gateway.
-    pub(crate) async fn end(&mut self) -> &'static str {
+    /// Ends also when this is done.
+    pub(crate) fn or(mut self, done: impl Future<Output = Reason> + 'static) -> Self {
+        self.done = Some(Box::pin(done));
+        self
+    }
+
+    /// Waits until something asks to end, and names it. A hangup does not: a terminal that closes must not stop a gateway.
+    pub(crate) async fn end(&mut self) -> Reason {
         loop {
+            let done = async {
+                match &mut self.done {
+                    Some(done) => done.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::info!("SIGHUP: nothing to do, the configuration is read at the start only"),
+                _ = self.hangup.recv() => tracing::info!("SIGHUP: the configuration is read at the start only"),
+                reason = done => {
+                    // A future that has ended may not be asked again.
+                    self.done = None;
+                    return reason;
+                }
             }
         }
     }

@@ -19,11 +19,7 @@ pub(crate) fn err(text: &str) {
 /// Whether stderr shows colours: it is a terminal, and nobody has asked for none (<https://no-color.org>).
 pub(crate) fn err_colour() -> Colour {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if wanted && std::io::stderr().is_terminal() {
-        Colour::Always
-    } else {
-        Colour::Never
-    }
+    if wanted && std::io::stderr().is_terminal() { Colour::Always } else { Colour::Never }
 }
 
 /// The text as stderr shows it in bold and in this ANSI colour.

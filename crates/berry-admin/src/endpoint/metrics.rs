@@ -9,9 +9,5 @@ use crate::Control;
 
 pub(super) async fn get(State(control): State<Control>) -> Response {
     let text = report::metrics(&control.gateway, &control.gateway.snapshot());
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -11,10 +11,8 @@ pub(super) async fn get(_: NoParameters) -> Json<Value> {
 }
 
 fn document() -> Value {
-    let paths: Map<String, Value> = ENDPOINTS
-        .iter()
-        .map(|endpoint| (endpoint.path.to_owned(), json!({"get": operation(endpoint)})))
-        .collect();
+    let paths: Map<String, Value> =
+        ENDPOINTS.iter().map(|endpoint| (endpoint.path.to_owned(), json!({"get": operation(endpoint)}))).collect();
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Berry admin API", "version": env!("CARGO_PKG_VERSION")},

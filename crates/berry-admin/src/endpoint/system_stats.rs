@@ -10,10 +10,7 @@ use crate::page::NoParameters;
 
 pub(super) async fn get(State(control): State<Control>, _: NoParameters) -> Json<Value> {
     let gateway = &control.gateway;
-    let uptime_ms = gateway
-        .clock()
-        .unix_millis()
-        .saturating_sub(gateway.started_unix_millis());
+    let uptime_ms = gateway.clock().unix_millis().saturating_sub(gateway.started_unix_millis());
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -43,29 +43,15 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
             format!("{shown} exists already, and is left as it is"),
             "name another file with --output, or move this one away",
         ),
-        _ => Failure::new(
-            format!("cannot write {shown}: {error}"),
-            "name another file with --output",
-        ),
+        _ => Failure::new(format!("cannot write {shown}: {error}"), "name another file with --output"),
     };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(refuse)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(refuse)
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)
 }
 
 fn next_steps(path: &Path, token: &str) -> String {
     // The default needs no flag.
-    let flag = if path == Path::new("config.toml") {
-        String::new()
-    } else {
-        format!(" --config {}", path.display())
-    };
+    let flag = if path == Path::new("config.toml") { String::new() } else { format!(" --config {}", path.display()) };
     format!(
         "wrote {path} (mode 0600), with a token of your own\n\n\
          Next:\n  \

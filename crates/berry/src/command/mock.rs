@@ -10,7 +10,7 @@ use clap::Args;
 use super::serve::main_runtime;
 use crate::outcome::{Failure, Outcome, Status};
 use crate::signals::Signals;
-use crate::terminal;
+use crate::{limits, terminal};
 
 /// Runs a simulated OpenAI, Anthropic and Gemini provider
 ///
@@ -50,15 +50,12 @@ pub(crate) struct Mock {
 
 impl Mock {
     pub(super) fn run(self) -> Outcome {
+        limits::raise_open_files();
         let listen = self.listen;
         main_runtime()?.block_on(async {
-            let failure = |error| Failure::new(format!("cannot receive signals: {error}"), "");
-            let mut signals = Signals::new().map_err(failure)?;
+            let mut signals = Signals::new()?;
             let busy = |error| {
-                Failure::new(
-                    format!("cannot listen on {listen}: {error}"),
-                    "name another address with --listen",
-                )
+                Failure::new(format!("cannot listen on {listen}: {error}"), "name another address with --listen")
             };
             let mock = berry_mock::Mock::start(self.options()).await.map_err(busy)?;
             terminal::out(&format!("simulated provider on {}\n", mock.url()));
@@ -99,9 +96,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         _ if text.ends_with('s') => (text.strip_suffix('s'), 1.0),
         _ => (Some(text), 1e-3),
     };
-    let seconds = number
-        .and_then(|number| number.trim().parse::<f64>().ok())
-        .map(|number| number * unit);
+    let seconds = number.and_then(|number| number.trim().parse::<f64>().ok()).map(|number| number * unit);
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "write a time like 200ms or 1.5s".to_owned())
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::ConfigPath;
 use crate::assemble::Assembly;
 use crate::outcome::{Failure, Outcome, Status};
-use crate::{logging, panics, signals, terminal};
+use crate::{limits, logging, panics, signals, terminal};
 
 /// Runs the gateway (the default command)
 ///
@@ -17,7 +17,7 @@ use crate::{logging, panics, signals, terminal};
 pub(crate) struct Serve {
     #[command(flatten)]
     config: ConfigPath,
-    /// Address of the data listener, in place of [server] listen
+    /// Address of the data listener, in place of the file's server.listen
     #[arg(long, value_name = "ADDR", env = "BIND_ADDRESS", hide_env_values = true)]
     listen: Option<String>,
 }
@@ -46,11 +46,7 @@ impl Serve {
             return Ok(None);
         };
         let refuse = |error: berry_config::ListenError| {
-            Failure::with(
-                Status::Usage,
-                format!("--listen or BIND_ADDRESS: `{text}` {error}"),
-                error.remedy(),
-            )
+            Failure::with(Status::Usage, format!("--listen or BIND_ADDRESS: `{text}` {error}"), error.remedy())
         };
         parse_listen(text).map(Some).map_err(refuse)
     }
@@ -59,10 +55,10 @@ impl Serve {
 fn run(config: &Config) -> Outcome {
     // The listeners and the admin plane live on this thread, the data plane on its own: a slow page of the admin's cannot hold
     // up a request, nor a flood of requests the page that shows it.
+    limits::raise_open_files();
     let runtime = main_runtime()?;
     runtime.block_on(async {
-        let mut signals = signals::Signals::new()
-            .map_err(|error| Failure::new(format!("signals cannot be received: {error}"), ""))?;
+        let mut signals = signals::Signals::new()?;
         Assembly::new(config)?.run(&mut signals).await;
         Ok(Status::Done)
     })
@@ -71,19 +67,13 @@ fn run(config: &Config) -> Outcome {
 /// The event loop of the main thread.
 pub(super) fn main_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let failure = |error| {
-        Failure::new(
-            format!("no event loop can be had: {error}"),
-            "look at the limits of this process (ulimit -a)",
-        )
+        Failure::new(format!("no event loop can be had: {error}"), "look at the limits of this process (ulimit -a)")
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failure)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)
 }
 
 /// The file may be used, but somebody should look at it: one line each, as the log may be read by programs.
-pub(super) fn log_warnings(loaded: &Loaded) {
+fn log_warnings(loaded: &Loaded) {
     for problem in &loaded.problems {
         tracing::warn!(
             place = format!("{}:{}:{}", loaded.origin.display(), problem.line, problem.column),

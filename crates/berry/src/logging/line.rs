@@ -20,26 +20,27 @@ pub(super) enum Form {
     Json,
 }
 
-/// The line that stands for lines that were dropped; told in a form that both kinds of readers take.
-pub(super) fn dropped(count: u64) -> String {
-    format!(
-        "{{\"level\":\"WARN\",\"target\":\"berry::logging\",\"message\":\"the log is read too slowly: the oldest lines were dropped\",\"dropped\":{count}}}\n"
-    )
-}
-
 // === impl Form ===
 
 impl Form {
     /// The event with its line break.
     pub(super) fn line(self, event: &Event<'_>) -> String {
-        let mut fields = Fields {
-            json: matches!(self, Form::Json),
-            ..Fields::default()
-        };
+        let mut fields = Fields::new(self);
         event.record(&mut fields);
-        let level = *event.metadata().level();
-        let target = event.metadata().target();
-        let mut line = String::with_capacity(64 + target.len() + fields.message.len() + fields.rest.len());
+        self.write(*event.metadata().level(), event.metadata().target(), &fields)
+    }
+
+    /// The line that stands for those that were dropped.
+    pub(super) fn dropped(self, count: u64) -> String {
+        let mut fields = Fields::new(self);
+        fields.message.push_str("the log is read too slowly: the oldest lines were dropped");
+        fields.name("dropped");
+        let _ = write!(fields.rest, "{count}");
+        self.write(Level::WARN, module_path!(), &fields)
+    }
+
+    fn write(self, level: Level, target: &str, fields: &Fields) -> String {
+        let mut line = String::with_capacity(128 + fields.message.len() + fields.rest.len());
         match self {
             Form::Text(colour) => {
                 push_time(&mut line);
@@ -78,7 +79,6 @@ fn paint(colour: Colour, level: Level) -> (&'static str, &'static str) {
 }
 
 /// Collects an event's fields as they will stand in the line.
-#[derive(Default)]
 struct Fields {
     json: bool,
     message: String,
@@ -86,33 +86,33 @@ struct Fields {
 }
 
 impl Fields {
+    fn new(form: Form) -> Self {
+        Self { json: matches!(form, Form::Json), message: String::new(), rest: String::new() }
+    }
+
     /// Numbers and booleans: the same in both forms.
     fn plain(&mut self, field: &Field, value: impl fmt::Display) {
-        self.name(field);
+        self.name(field.name());
         let _ = write!(self.rest, "{value}");
     }
 
     fn text(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            self.message = if self.json {
-                bounded(value).to_owned()
-            } else {
-                escaped(bounded(value))
-            };
+            self.message = if self.json { bounded(value).to_owned() } else { escaped(bounded(value)) };
             return;
         }
-        self.name(field);
+        self.name(field.name());
         match self.json {
             true => push_json(&mut self.rest, bounded(value)),
             false => push_text(&mut self.rest, bounded(value)),
         }
     }
 
-    fn name(&mut self, field: &Field) {
-        // Names are written in the code.
+    /// Names are written in the code, so that nothing in them needs care.
+    fn name(&mut self, name: &str) {
         let _ = match self.json {
-            true => write!(self.rest, ",\"{}\":", field.name()),
-            false => write!(self.rest, " {}=", field.name()),
+            true => write!(self.rest, ",\"{name}\":"),
+            false => write!(self.rest, " {name}="),
         };
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::line::Form;
+
 /// How much may wait.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -42,29 +44,18 @@ struct Waiting {
 }
 
 /// Starts the thread that writes.
-pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Queue, Flusher)> {
-    let shared = Arc::new(Shared {
-        waiting: Mutex::default(),
-        changed: Condvar::new(),
-    });
+pub(super) fn start(to: impl Write + Send + 'static, form: Form) -> io::Result<(Queue, Flusher)> {
+    let shared = Arc::new(Shared { waiting: Mutex::default(), changed: Condvar::new() });
     let of_thread = shared.clone();
-    let thread = std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || write_all(&of_thread, to))?;
-    Ok((
-        Queue(shared.clone()),
-        Flusher {
-            shared,
-            thread: Some(thread),
-        },
-    ))
+    let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&of_thread, form, to))?;
+    Ok((Queue(shared.clone()), Flusher { shared, thread: Some(thread) }))
 }
 
-fn write_all(shared: &Shared, mut to: impl Write) {
+fn write_all(shared: &Shared, form: Form, mut to: impl Write) {
     let mut batch = String::new();
     loop {
         batch.clear();
-        let is_last = shared.take(&mut batch);
+        let is_last = shared.take(form, &mut batch);
         // Nobody could be told of a log that cannot be written.
         let _ = to.write_all(batch.as_bytes()).and_then(|()| to.flush());
         if is_last {
@@ -97,15 +88,12 @@ impl Shared {
     }
 
     /// Waits for lines and takes them all. Says whether there will be no more.
-    fn take(&self, batch: &mut String) -> bool {
+    fn take(&self, form: Form, batch: &mut String) -> bool {
         let waiting = self.lock();
         let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.closed;
-        let mut waiting = self
-            .changed
-            .wait_while(waiting, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
         if waiting.dropped > 0 {
-            batch.push_str(&super::line::dropped(std::mem::take(&mut waiting.dropped)));
+            batch.push_str(&form.dropped(std::mem::take(&mut waiting.dropped)));
         }
         waiting.bytes = 0;
         let lines = std::mem::take(&mut waiting.lines);
