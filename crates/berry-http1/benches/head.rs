@@ -14,7 +14,9 @@ x-stainless-retry-count: 0\r\nx-stainless-read-timeout: 600\r\nContent-Length: 2
 fn head(c: &mut Criterion) {
     let mut group = c.benchmark_group("request head");
     let mut own = RequestHead::default();
-    group.bench_function("own, with framing rules", |b| b.iter(|| read_request(black_box(HEAD), &Limits::default(), &mut own)));
+    group.bench_function("own, with framing rules", |b| {
+        b.iter(|| read_request(black_box(HEAD), &Limits::default(), &mut own))
+    });
     group.bench_function("httparse, syntax only", |b| {
         b.iter(|| {
             let mut fields = [httparse::EMPTY_HEADER; 100];

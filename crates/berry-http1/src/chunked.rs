@@ -133,7 +133,11 @@ impl ChunkedReader {
 
     fn skip(&mut self, to: At) -> Result<At, Fault> {
         self.overhead += 1;
-        if self.overhead > MAX_OVERHEAD { Err(Fault::Malformed("chunk extensions and trailers are too long")) } else { Ok(to) }
+        if self.overhead > MAX_OVERHEAD {
+            Err(Fault::Malformed("chunk extensions and trailers are too long"))
+        } else {
+            Ok(to)
+        }
     }
 }
 
@@ -174,8 +178,20 @@ mod tests {
     #[test]
     fn malformed_chunks_are_refused() {
         for bad in [
-            &b"\r\n"[..], b"-5\r\nhello\r\n", b"0x5\r\nhello\r\n", b"5\nhello\r\n", b"5\r\nhelloX\r\n", b"5\r\nhello\n", b"5 ; x\n", b"g\r\n",
-            b"fffffffffffffffff\r\n", b"5\rhello", b"0\r\n\n", b"0\r\nX: y\n\r\n", b"5\r\nhello\r\r\n", b" 5\r\nhello\r\n",
+            &b"\r\n"[..],
+            b"-5\r\nhello\r\n",
+            b"0x5\r\nhello\r\n",
+            b"5\nhello\r\n",
+            b"5\r\nhelloX\r\n",
+            b"5\r\nhello\n",
+            b"5 ; x\n",
+            b"g\r\n",
+            b"fffffffffffffffff\r\n",
+            b"5\rhello",
+            b"0\r\n\n",
+            b"0\r\nX: y\n\r\n",
+            b"5\r\nhello\r\r\n",
+            b" 5\r\nhello\r\n",
         ] {
             assert!(decode_all(&[bad]).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }

@@ -161,7 +161,9 @@ pub(crate) fn read_fields(
 }
 
 fn read_field(bytes: &[u8], at: usize) -> Result<Option<(Field, usize)>, Fault> {
-    let Some(name_len) = bytes.get(at..).unwrap_or_default().iter().position(|&b| !is_token(b)) else { return Ok(None) };
+    let Some(name_len) = bytes.get(at..).unwrap_or_default().iter().position(|&b| !is_token(b)) else {
+        return Ok(None);
+    };
     let colon = at + name_len;
     if bytes.get(colon) != Some(&b':') || name_len == 0 {
         return Err(Fault::Malformed("a field line must be a name, a colon and a value"));
@@ -174,11 +176,14 @@ fn read_field(bytes: &[u8], at: usize) -> Result<Option<(Field, usize)>, Fault> 
         Some([b'\r', ..]) => return Err(Fault::Malformed("a bare CR stands in the head")),
         _ => return Err(Fault::Malformed("a control byte stands in a field value")),
     }
-    let raw = bytes.get(colon + 1..end).unwrap_or_default();
-    let front = raw.iter().take_while(|&&b| is_blank(b)).count();
-    let back = raw.iter().rev().take_while(|&&b| is_blank(b)).count().min(raw.len() - front);
-    let value = Span::new(colon + 1 + front, end - back);
-    Ok(Some((Field { name: Span::new(at, colon), value }, end + 2)))
+    let (mut from, mut to) = (colon + 1, end);
+    while from < to && bytes.get(from).is_some_and(|&b| is_blank(b)) {
+        from += 1;
+    }
+    while from < to && bytes.get(to - 1).is_some_and(|&b| is_blank(b)) {
+        to -= 1;
+    }
+    Ok(Some((Field { name: Span::new(at, colon), value: Span::new(from, to) }, end + 2)))
 }
 
 /// Where a field value stops being visible text, blanks and obs-text: normally at its CR. `None`: not within `bytes`.
@@ -237,7 +242,23 @@ pub(crate) fn is_token(byte: u8) -> bool {
         while i < 256 {
             let b = i as u8;
             table[i] = b.is_ascii_alphanumeric()
-                || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+                || matches!(
+                    b,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
             i += 1;
         }
         table

@@ -97,7 +97,12 @@ pub fn read_request(bytes: &[u8], limits: &Limits, head: &mut RequestHead) -> Re
     if length > limits.head { Err(Fault::HeadTooLarge) } else { Ok(complete) }
 }
 
-fn read_request_line(bytes: &[u8], start: usize, limits: &Limits, head: &mut RequestHead) -> Result<Option<usize>, Fault> {
+fn read_request_line(
+    bytes: &[u8],
+    start: usize,
+    limits: &Limits,
+    head: &mut RequestHead,
+) -> Result<Option<usize>, Fault> {
     const LONGEST_METHOD: usize = 24;
     let rest = bytes.get(start..).unwrap_or_default();
     let Some(method_len) = rest.iter().position(|&b| !fields::is_token(b)) else {
@@ -240,8 +245,16 @@ mod tests {
     #[test]
     fn odd_request_lines_are_refused() {
         for line in [
-            "GET  / HTTP/1.1", "GET / HTTP/1.1 ", " GET / HTTP/1.1", "GET /\tx HTTP/1.1", "GET HTTP/1.1", "GET / http/1.1", "GET /a b HTTP/1.1",
-            "G\u{e4}T / HTTP/1.1", "GET /\u{e4} HTTP/1.1", "GET /#x HTTP/1.1",
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "GET /\tx HTTP/1.1",
+            "GET HTTP/1.1",
+            "GET / http/1.1",
+            "GET /a b HTTP/1.1",
+            "G\u{e4}T / HTTP/1.1",
+            "GET /\u{e4} HTTP/1.1",
+            "GET /#x HTTP/1.1",
         ] {
             assert!(matches!(read(&format!("{line}\r\nHost: a\r\n\r\n")), Err(Fault::Malformed(_))), "{line}");
         }
@@ -258,13 +271,18 @@ mod tests {
         assert_eq!(read(&long_head).unwrap_err().status(), 431);
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101));
         assert_eq!(read(&many).unwrap_err().status(), 431);
-        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").unwrap_err().status(), 501);
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").unwrap_err().status(),
+            501
+        );
         assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n").unwrap_err().status(), 417);
     }
 
     #[test]
     fn targets_are_reduced_to_their_paths() {
-        for (target, path) in [("/a", "/a"), ("http://x:1/a?b", "/a"), ("https://x/", "/"), ("http://x", ""), ("*", "*"), ("x:443", "")] {
+        for (target, path) in
+            [("/a", "/a"), ("http://x:1/a?b", "/a"), ("https://x/", "/"), ("http://x", ""), ("*", "*"), ("x:443", "")]
+        {
             let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
             let head = read(&text).unwrap().unwrap();
             assert_eq!(head.path.of(text.as_bytes()), path.as_bytes(), "{target}");
@@ -274,8 +292,11 @@ mod tests {
     #[test]
     fn persistence_follows_version_and_connection() {
         for (version, connection, expected) in [
-            ("1.1", "", true), ("1.1", "Connection: close\r\n", false), ("1.0", "", false),
-            ("1.0", "Connection: keep-alive\r\n", true), ("1.1", "Connection: keep-alive, Close\r\n", false),
+            ("1.1", "", true),
+            ("1.1", "Connection: close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: keep-alive\r\n", true),
+            ("1.1", "Connection: keep-alive, Close\r\n", false),
         ] {
             let head = read(&format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n")).unwrap().unwrap();
             assert_eq!(head.keep_alive, expected, "{version} {connection}");

@@ -53,7 +53,8 @@ fn read_status_line(bytes: &[u8], head: &mut ResponseHead) -> Result<Option<usiz
         return if bytes.len() < 13 { Ok(None) } else { Err(MALFORMED) };
     };
     let digits = [a, b, c];
-    let good = (minor == b'0' || minor == b'1') && digits.iter().all(u8::is_ascii_digit) && (after == b' ' || after == b'\r');
+    let good =
+        (minor == b'0' || minor == b'1') && digits.iter().all(u8::is_ascii_digit) && (after == b' ' || after == b'\r');
     if !good || a == b'0' {
         return Err(MALFORMED);
     }
@@ -131,7 +132,10 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         assert!(read(&format!("HTTP/1.1 200 {}", "x".repeat(300))).is_err());
-        assert_eq!(read(&format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(40_000))).unwrap_err(), Fault::HeadTooLarge);
+        assert_eq!(
+            read(&format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(40_000))).unwrap_err(),
+            Fault::HeadTooLarge
+        );
     }
 
     proptest::proptest! {

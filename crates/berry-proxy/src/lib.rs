@@ -1,7 +1,7 @@
 //! The data plane: the path of a request. It knows sockets, snapshots and the wire; it must not know the command line, the
 //! admin API, or what outlives the process.
 //!
-//! Read [`path`] first: it is the whole path on one screen. [`ports`] is what the assembly hands in.
+//! Read `path.rs` first: it is the whole path on one screen. [`ports`] is what the assembly hands in.
 
 mod answer;
 mod client;

@@ -92,9 +92,9 @@ pub(crate) async fn send(
     if endpoint.speaks_h2() {
         return h2::send(worker, endpoint, outgoing).await;
     }
-    while let Some(io) = worker.pool.take(endpoint.id, worker.recent()) {
+    if let Some(io) = worker.pool.take(endpoint.id, worker.recent()) {
         match h1::exchange(worker, endpoint, io, outgoing).await {
-            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => continue,
+            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => {}
             other => return other.map_err(|broken| broken.fault),
         }
     }

@@ -72,8 +72,7 @@ impl Provider {
     /// Whether a client's field of that name crosses to this provider.
     pub(crate) fn takes(&self, name: &[u8]) -> bool {
         let listed = |names: &[String]| names.iter().any(|n| name.eq_ignore_ascii_case(n.as_bytes()));
-        (berry_wire::crosses_to_backend(name) || (!self.forward_request.is_empty() && listed(&self.forward_request)))
-            && !(!self.set_names.is_empty() && listed(&self.set_names))
+        (berry_wire::crosses_to_backend(name) || listed(&self.forward_request)) && !listed(&self.set_names)
     }
 
     /// Whether a field of that name of its answers crosses to the client.

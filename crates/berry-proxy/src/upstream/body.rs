@@ -178,13 +178,15 @@ impl H1Body {
 pub(crate) struct H2Body {
     incoming: Incoming,
     rest: Bytes,
+    /// Whether the stream broke; told once what came before has been passed on.
+    is_broken: bool,
     length: Option<u64>,
 }
 
 impl H2Body {
     pub(super) fn new(incoming: Incoming) -> Self {
         let length = incoming.size_hint().exact();
-        Self { incoming, rest: Bytes::new(), length }
+        Self { incoming, rest: Bytes::new(), is_broken: false, length }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, BodyFault>> {
@@ -199,9 +201,16 @@ impl H2Body {
             if len == buffer.len() {
                 return Poll::Ready(Ok(Piece { len, last: false }));
             }
+            if self.is_broken {
+                return Poll::Ready(if len > 0 {
+                    Ok(Piece { len, last: false })
+                } else {
+                    Err(BodyFault::Disconnected)
+                });
+            }
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => self.rest = frame.into_data().unwrap_or_default(),
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(BodyFault::Disconnected)),
+                Poll::Ready(Some(Err(_))) => self.is_broken = true,
                 Poll::Ready(None) => return Poll::Ready(Ok(Piece { len, last: true })),
                 Poll::Pending if len > 0 => {
                     return Poll::Ready(Ok(Piece { len, last: self.incoming.is_end_stream() }));

@@ -47,7 +47,10 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     let written = match content {
         Content::Whole(body) => {
             ticket.complete();
-            writer.whole(if request.method() == Method::Head { &[] } else { &body }).await
+            let written = writer.whole(if request.method() == Method::Head { &[] } else { &body }).await;
+            // The request ends here, not with the moment that a closing connection is still read from.
+            drop(ticket);
+            written
         }
         Content::Stream(streamed) => writer.stream(Flow::new(streamed, ticket)).await,
     };
