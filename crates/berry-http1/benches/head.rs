@@ -1,5 +1,7 @@
 //! Own reader beside httparse, on the head that the Python OpenAI client sends. `cargo bench -p berry-http1`.
 
+#![expect(missing_docs, reason = "the macro of criterion makes a public function")]
+
 use std::hint::black_box;
 
 use berry_http1::{Limits, RequestHead, read_request};

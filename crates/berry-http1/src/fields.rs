@@ -149,24 +149,39 @@ pub(crate) fn read_fields(
         if fields.len() >= limits.fields {
             return Err(Fault::HeadTooLarge);
         }
-        let Some((field, next)) = read_field(bytes, at)? else { return Ok(None) };
-        let name = field.name.of(bytes);
-        meaning.take(name, field.value.of(bytes))?;
-        if name.contains(&b'_') && is_twin(name) {
+        let Some(line) = read_line(bytes, at)? else { return Ok(None) };
+        let name = line.field.name.of(bytes);
+        meaning.take(name, line.field.value.of(bytes))?;
+        if line.has_underscore && is_twin(name) {
             return Err(Fault::Malformed("a field name with _ stands for one with -"));
         }
-        fields.push(field);
-        at = next;
+        fields.push(line.field);
+        at = line.end;
     }
 }
 
-fn read_field(bytes: &[u8], at: usize) -> Result<Option<(Field, usize)>, Fault> {
-    let Some(name_len) = bytes.get(at..).unwrap_or_default().iter().position(|&b| !is_token(b)) else {
-        return Ok(None);
-    };
-    let colon = at + name_len;
-    if bytes.get(colon) != Some(&b':') || name_len == 0 {
-        return Err(Fault::Malformed("a field line must be a name, a colon and a value"));
+/// A field line.
+struct Line {
+    field: Field,
+    has_underscore: bool,
+    /// Behind its CRLF.
+    end: usize,
+}
+
+fn read_line(bytes: &[u8], at: usize) -> Result<Option<Line>, Fault> {
+    let (mut colon, mut classes) = (at, 0);
+    for &byte in bytes.get(at..).unwrap_or_default() {
+        let class = class(byte);
+        if class == 0 {
+            break;
+        }
+        classes |= class;
+        colon += 1;
+    }
+    match bytes.get(colon) {
+        Some(b':') if colon > at => {}
+        Some(_) => return Err(Fault::Malformed("a field line must be a name, a colon and a value")),
+        None => return Ok(None),
     }
     let Some(end) = value_end(bytes, colon + 1) else { return Ok(None) };
     match bytes.get(end..) {
@@ -183,27 +198,29 @@ fn read_field(bytes: &[u8], at: usize) -> Result<Option<(Field, usize)>, Fault> 
     while from < to && bytes.get(to - 1).is_some_and(|&b| is_blank(b)) {
         to -= 1;
     }
-    Ok(Some((Field { name: Span::new(at, colon), value: Span::new(from, to) }, end + 2)))
+    let field = Field { name: Span::new(at, colon), value: Span::new(from, to) };
+    Ok(Some(Line { field, has_underscore: classes & UNDERSCORE != 0, end: end + 2 }))
 }
 
 /// Where a field value stops being visible text, blanks and obs-text: normally at its CR. `None`: not within `bytes`.
 fn value_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 128;
-    // Eight bytes at once. A byte below 0x20 or equal to 0x7f stops the loop; the tail and tabs are looked at singly.
-    while let Some(word) = bytes.get(at..at + 8).and_then(|w| w.try_into().ok()).map(u64::from_le_bytes) {
+    // Eight bytes at once: the high bit of each byte that is below 0x20 or equal to 0x7f. Above the lowest of them a borrow may
+    // set others too, so only the lowest counts. Tabs are rare, and stepped over singly.
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word)) {
         let below_space = word.wrapping_sub(ONES * 0x20) & !word;
         let delete = word ^ (ONES * 0x7f);
-        let is_delete = delete.wrapping_sub(ONES) & !delete;
-        if (below_space | is_delete) & HIGHS != 0 {
-            let stop = bytes.get(at..at + 8)?.iter().position(|&b| is_control(b));
-            match stop {
-                Some(offset) => return Some(at + offset),
-                None => at += 8,
-            }
-        } else {
+        let found = (below_space | (delete.wrapping_sub(ONES) & !delete)) & HIGHS;
+        if found == 0 {
             at += 8;
+            continue;
         }
+        at += (found.trailing_zeros() / 8) as usize;
+        if bytes.get(at) != Some(&b'\t') {
+            return Some(at);
+        }
+        at += 1;
     }
     bytes.get(at..)?.iter().position(|&b| is_control(b)).map(|offset| at + offset)
 }
@@ -234,36 +251,31 @@ fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
-/// RFC 9110, section 5.6.2.
-pub(crate) fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
+/// What a byte is within a token (RFC 9110, section 5.6.2): 0 where it cannot stand in one.
+fn class(byte: u8) -> u8 {
+    const CLASSES: [u8; 256] = {
+        const MARKS: &[u8] = b"!#$%&'*+-.^`|~";
+        let mut table = [0; 256];
         let mut i = 0;
         while i < 256 {
-            let b = i as u8;
-            table[i] = b.is_ascii_alphanumeric()
-                || matches!(
-                    b,
-                    b'!' | b'#'
-                        | b'$'
-                        | b'%'
-                        | b'&'
-                        | b'\''
-                        | b'*'
-                        | b'+'
-                        | b'-'
-                        | b'.'
-                        | b'^'
-                        | b'_'
-                        | b'`'
-                        | b'|'
-                        | b'~'
-                );
+            table[i] = (i as u8).is_ascii_alphanumeric() as u8;
             i += 1;
         }
+        let mut i = 0;
+        while i < MARKS.len() {
+            table[MARKS[i] as usize] = 1;
+            i += 1;
+        }
+        table[b'_' as usize] = UNDERSCORE;
         table
     };
-    TOKEN[byte as usize]
+    CLASSES[byte as usize]
+}
+
+const UNDERSCORE: u8 = 2;
+
+pub(crate) fn is_token(byte: u8) -> bool {
+    class(byte) != 0
 }
 
 #[cfg(test)]
