@@ -243,6 +243,10 @@ impl Cursor<'_> {
     /// Whether an odd number of backslashes stands before this quote, in the string that begins at `start`.
     fn is_escaped(&self, start: usize, quote: usize) -> bool {
         let before = self.body.get(start..quote).unwrap_or_default();
+        // Nearly every quote has something else before it.
+        if before.last() != Some(&b'\\') {
+            return false;
+        }
         let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
         !backslashes.is_multiple_of(2)
     }

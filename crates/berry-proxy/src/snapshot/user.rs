@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
-use aws_lc_rs::rand::SystemRandom;
 use berry_config::UserToken;
 use berry_vocab::{ModelId, UserId};
 use foldhash::{HashMap, HashSet};
@@ -30,7 +29,9 @@ pub(crate) struct Users {
 
 impl Users {
     pub(crate) fn new(users: &[berry_config::User]) -> Self {
-        let key = hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok();
+        // From the system: the crypto library's own generator takes tens of milliseconds to seed, which only TLS should pay.
+        let mut seed = [0; 32];
+        let key = getrandom::fill(&mut seed).ok().map(|()| hmac::Key::new(HMAC_SHA256, &seed));
         let mut table = Self { key, by_token: HashMap::default() };
         for user in users.iter().filter(|user| user.enabled) {
             let sha256 = match &user.token {
