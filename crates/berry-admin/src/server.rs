@@ -73,3 +73,86 @@ async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) 
         tracing::debug!(%peer, %error, "an admin connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use berry_proxy::ports::PortFuture;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// Gives out one connection, then none.
+    struct Once(Option<DuplexStream>);
+
+    impl Listener for Once {
+        fn accept(&mut self) -> PortFuture<'_, Incoming> {
+            Box::pin(async {
+                let Some(stream) = self.0.take() else { std::future::pending().await };
+                let open = Box::new(move || Ok(Box::new(stream) as Io));
+                Incoming { peer: ([127, 0, 0, 1], 1).into(), open }
+            })
+        }
+    }
+
+    async fn serve_once(stream: DuplexStream, tls: Option<Tls>) {
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        serve(&mut Once(Some(stream)), router, tls).await;
+    }
+
+    fn certificate() -> (Tls, ClientConfig) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        (Tls::new(Arc::new(server.unwrap())), client)
+    }
+
+    #[tokio::test]
+    async fn tls_is_spoken_where_a_certificate_is_given() {
+        let (tls, client) = certificate();
+        let (near, far) = duplex(64 * 1024);
+        let ask = async {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = TlsConnector::from(Arc::new(client)).connect(name, near).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        tokio::select! {
+            answer = ask => assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}"),
+            () = serve_once(far, Some(tls)) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_ends_is_given_up() {
+        let (mut near, far) = duplex(64 * 1024);
+        let wait = async {
+            near.write_all(b"GET / HTTP/1.1\r\nhost: loc").await.unwrap();
+            let mut answer = Vec::new();
+            near.read_to_end(&mut answer).await.unwrap();
+        };
+        tokio::select! {
+            ended = timeout(HEAD_TIMEOUT * 2, wait) => assert!(ended.is_ok()),
+            () = serve_once(far, None) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_never_begins_is_given_up() {
+        let (tls, _) = certificate();
+        let (mut near, far) = duplex(64 * 1024);
+        let mut answer = Vec::new();
+        tokio::select! {
+            ended = timeout(HEAD_TIMEOUT * 2, near.read_to_end(&mut answer)) => assert!(ended.is_ok()),
+            () = serve_once(far, Some(tls)) => {}
+        }
+    }
+}

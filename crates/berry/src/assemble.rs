@@ -189,8 +189,8 @@ impl DataPlane {
         self.gateway.advance(Phase::Leaving);
         tracing::info!(
             signal,
-            predrain_seconds = predrain.as_secs(),
-            drain_seconds = drain.as_secs(),
+            predrain_seconds = predrain.as_secs_f64(),
+            drain_seconds = drain.as_secs_f64(),
             connections = self.workers.connections(),
             "draining; a second signal ends it at once"
         );

@@ -1,15 +1,17 @@
 //! Randomness of the system's: tokens, and the seed of the dice.
 
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-
 use crate::outcome::Failure;
 
-/// Random bytes, fit for secrets.
+/// Random bytes, fit for secrets. From the system itself: a generator of one's own gathers entropy for 25 ms at the start.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
-    let failure =
-        |_| Failure::new("the system gives no random bytes", "make /dev/urandom or getrandom(2) available to Berry");
-    SystemRandom::new().fill(&mut bytes).map_err(failure)?;
+    let failure = |error| {
+        Failure::new(
+            format!("the system gives no random bytes: {error}"),
+            "make getrandom(2) or /dev/urandom available to Berry",
+        )
+    };
+    getrandom::fill(&mut bytes).map_err(failure)?;
     Ok(bytes)
 }
 

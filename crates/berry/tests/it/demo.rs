@@ -1,5 +1,7 @@
 //! `berry demo`: what it prints works.
 
+use std::net::TcpListener;
+
 use crate::harness::{Answer, Running, berry, receive, send};
 
 #[test]
@@ -27,7 +29,11 @@ fn the_demo_sends_requests_and_ends_when_told() {
     assert_eq!(demo.status(), Some(0), "{}", demo.stderr.text());
     demo.stdout.line_with("6 sample requests");
     assert!(!std::path::Path::new(&file).exists(), "nothing stays behind");
+
+    let usual = TcpListener::bind("127.0.0.1:3000");
     let mut demo = Running::start(&mut berry(&["demo", "--seconds", "1"]));
+    let gateway = demo.stdout.line_with("gateway  ");
+    assert!(usual.is_err() || !gateway.ends_with(":3000"), "a busy port is not taken: {gateway}");
     assert_eq!(demo.status(), Some(0), "{}", demo.stderr.text());
 }
 
