@@ -33,7 +33,7 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
     for user in &tables.users {
         let token = user.secret("token").filter(|token| !token.is_empty());
         if let Some(why) = token.and_then(|token| weakness(token.expose())) {
-            let remedy = "write a random one, as `berry token new` makes";
+            let remedy = "write a random one, as `berry init` makes";
             problems.secret_warning(&user.at("token"), format!("the token of `{}` {why}", user.id), remedy);
         }
     }
