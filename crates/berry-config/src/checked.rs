@@ -62,12 +62,7 @@ pub(crate) struct Entry {
 impl Checked {
     /// A table of which nothing is written.
     pub(crate) fn empty(table: &'static Table) -> Self {
-        Self {
-            id: String::new(),
-            place: Place::default(),
-            table,
-            entries: Vec::new(),
-        }
+        Self { id: String::new(), place: Place::default(), table, entries: Vec::new() }
     }
 
     /// Whether the key is written, with a value that fits.
@@ -77,8 +72,7 @@ impl Checked {
 
     /// Where the key's value stands; if it is not written, the table.
     pub(crate) fn at(&self, name: &str) -> Place {
-        self.entry(name)
-            .map_or_else(|| self.place.clone(), |entry| entry.place.clone())
+        self.entry(name).map_or_else(|| self.place.clone(), |entry| entry.place.clone())
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -94,9 +88,7 @@ impl Checked {
 
     /// A number that its rule keeps within a byte; 0 where there is none.
     pub(crate) fn small(&self, name: &str) -> u8 {
-        self.whole(name)
-            .and_then(|value| u8::try_from(value).ok())
-            .unwrap_or_default()
+        self.whole(name).and_then(|value| u8::try_from(value).ok()).unwrap_or_default()
     }
 
     pub(crate) fn number(&self, name: &str) -> Option<f64> {
@@ -191,10 +183,7 @@ impl Checked {
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
-        debug_assert!(
-            self.table.find(name).is_some(),
-            "`{name}` is asked for and not registered"
-        );
+        debug_assert!(self.table.find(name).is_some(), "`{name}` is asked for and not registered");
         self.entries.iter().find(|entry| entry.key.name == name)
     }
 

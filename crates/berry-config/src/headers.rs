@@ -31,10 +31,7 @@ pub(crate) fn extra(name: &str) -> Result<(), Misfit> {
         return Err(Misfit::new("is no header name", "write letters, digits and hyphens"));
     }
     if OF_THE_CONNECTION.contains(&name) {
-        return Err(Misfit::new(
-            "belongs to the connection and cannot be set",
-            "remove it: Berry writes it itself",
-        ));
+        return Err(Misfit::new("belongs to the connection and cannot be set", "remove it: Berry writes it itself"));
     }
     Ok(())
 }
@@ -42,23 +39,14 @@ pub(crate) fn extra(name: &str) -> Result<(), Misfit> {
 /// Whether a header may cross between client and backend (lower case).
 pub(crate) fn crossing(name: &str) -> Result<(), Misfit> {
     if !is_token(name) {
-        return Err(Misfit::new(
-            "holds what is no header name",
-            "write letters, digits and hyphens",
-        ));
+        return Err(Misfit::new("holds what is no header name", "write letters, digits and hyphens"));
     }
     if OF_THE_CONNECTION.contains(&name) {
-        return Err(Misfit::new(
-            format!("cannot hold `{name}`: it belongs to the connection"),
-            "remove it",
-        ));
+        return Err(Misfit::new(format!("cannot hold `{name}`: it belongs to the connection"), "remove it"));
     }
     if CREDENTIAL_HEADERS.contains(&name) || OF_THE_CLIENT.contains(&name) || name.starts_with("x-forwarded-") {
         let what = format!("cannot hold `{name}`: who the client is stays with Berry");
-        return Err(Misfit::new(
-            what,
-            "remove it; a provider's own credentials go into `api_key` or `headers`",
-        ));
+        return Err(Misfit::new(what, "remove it; a provider's own credentials go into `api_key` or `headers`"));
     }
     Ok(())
 }
@@ -68,16 +56,10 @@ pub(crate) fn value(text: &str) -> Result<(), Misfit> {
     if text.chars().all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic()) {
         return Ok(());
     }
-    Err(Misfit::new(
-        "holds what cannot stand in a header",
-        "write visible ASCII, without line breaks",
-    ))
+    Err(Misfit::new("holds what cannot stand in a header", "write visible ASCII, without line breaks"))
 }
 
 /// RFC 9110 section 5.6.2.
 fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -8,21 +8,13 @@ const REMEDY: &str = "write a date with time and offset, like 2030-01-31T00:00:0
 
 /// Reads an RFC 3339 date and time.
 pub(crate) fn parse(text: &str) -> Result<i64, Misfit> {
-    let moment: Datetime = text
-        .trim()
-        .parse()
-        .map_err(|_| Misfit::new("is no date in RFC 3339 form", REMEDY))?;
+    let moment: Datetime = text.trim().parse().map_err(|_| Misfit::new("is no date in RFC 3339 form", REMEDY))?;
     unix(&moment)
 }
 
 /// Seconds since 1970-01-01T00:00:00Z.
 pub(crate) fn unix(moment: &Datetime) -> Result<i64, Misfit> {
-    let Datetime {
-        date: Some(date),
-        time: Some(time),
-        offset: Some(offset),
-    } = moment
-    else {
+    let Datetime { date: Some(date), time: Some(time), offset: Some(offset) } = moment else {
         return Err(Misfit::new("lacks a date, a time or an offset", REMEDY));
     };
     let minutes = match offset {

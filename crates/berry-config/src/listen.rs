@@ -64,28 +64,14 @@ mod tests {
             ("3000", "127.0.0.1:3000"),
             (" 127.0.0.1:0 ", "127.0.0.1:0"),
         ] {
-            assert_eq!(
-                parse_listen(text).map(|a| a.to_string()).as_deref(),
-                Ok(address),
-                "{text}"
-            );
+            assert_eq!(parse_listen(text).map(|a| a.to_string()).as_deref(), Ok(address), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in [
-            "",
-            "127.0.0.1",
-            "::1",
-            "::",
-            "example.com:80",
-            "localhost",
-            "127.0.0.1:99999",
-            "-1",
-            "70000",
-            ":",
-        ] {
+        for text in ["", "127.0.0.1", "::1", "::", "example.com:80", "localhost", "127.0.0.1:99999", "-1", "70000", ":"]
+        {
             assert!(parse_listen(text).is_err(), "{text}");
         }
     }

@@ -62,9 +62,7 @@ fn load_with(text: &str, origin: &Path, open_to_all: bool) -> Loaded {
     }
     if open_to_all && reader.clear_secrets {
         let message = "the file holds secrets and can be read by every user of this machine";
-        reader
-            .problems
-            .secret_warning(&Place::default(), message, format!("chmod 600 {}", origin.display()));
+        reader.problems.secret_warning(&Place::default(), message, format!("chmod 600 {}", origin.display()));
     }
     let tables = Tables::new(root);
     check::all(&tables, &mut reader);
@@ -78,11 +76,7 @@ fn load_with(text: &str, origin: &Path, open_to_all: bool) -> Loaded {
 fn finish(config: Option<Config>, problems: Problems, source: &Source<'_>, origin: &Path) -> Loaded {
     let problems = problems.finish(source);
     let config = config.filter(|_| !problems.iter().any(Problem::is_error));
-    Loaded {
-        config,
-        problems,
-        origin: origin.to_owned(),
-    }
+    Loaded { config, problems, origin: origin.to_owned() }
 }
 
 /// Only the faults of the syntax are told: what could be read of such a file would be misunderstood.
@@ -94,15 +88,8 @@ fn broken(text: &str, origin: &Path, faults: &[SyntaxFault], mut masks: Vec<std:
         // One fault on a line often looks like several to the parser.
         if lines.insert(place.position(fault.span.start).0) {
             masks.extend(mask::broken_line(text, fault.span.start));
-            let at = Place {
-                path: String::new(),
-                span: fault.span.clone(),
-            };
-            problems.error(
-                &at,
-                format!("this is no TOML: {}", fault.message),
-                remedy(&fault.message),
-            );
+            let at = Place { path: String::new(), span: fault.span.clone() };
+            problems.error(&at, format!("this is no TOML: {}", fault.message), remedy(&fault.message));
         }
     }
     finish(None, problems, &Source::new(text, masks), origin)
@@ -121,16 +108,8 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
     let admin = admin::build(&tables.top("admin"), reader);
     let telemetry = telemetry::build(&tables.top("telemetry"), reader);
     // No short cut at the first that fails: each reports its own problems.
-    let providers: Vec<_> = tables
-        .providers
-        .iter()
-        .map(|table| provider::build(table, reader))
-        .collect();
-    let users: Vec<_> = tables
-        .users
-        .iter()
-        .map(|table| user::build(table, &tables.names, reader))
-        .collect();
+    let providers: Vec<_> = tables.providers.iter().map(|table| provider::build(table, reader)).collect();
+    let users: Vec<_> = tables.users.iter().map(|table| user::build(table, &tables.names, reader)).collect();
     Some(Config {
         settings: settings::build(&tables.top("settings")),
         server,
@@ -138,11 +117,7 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
         telemetry,
         data_dir: storage::build(&tables.top("storage"), reader),
         providers: providers.into_iter().collect::<Option<_>>()?,
-        models: tables
-            .models
-            .iter()
-            .map(|table| model::build(table, &tables.names))
-            .collect(),
+        models: tables.models.iter().map(|table| model::build(table, &tables.names)).collect(),
         users: users.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -160,17 +135,13 @@ fn read(path: &Path) -> Result<String, (String, String)> {
             format!("the configuration file {shown} cannot be read: {error}"),
             "name a file that Berry may read with --config or CONFIG_PATH".to_owned(),
         )),
-        Ok(_) if bytes.len() as u64 > LONGEST => Err((
-            format!("{shown} is bigger than 16 MiB"),
-            "name a configuration file: this is none".to_owned(),
-        )),
+        Ok(_) if bytes.len() as u64 > LONGEST => {
+            Err((format!("{shown} is bigger than 16 MiB"), "name a configuration file: this is none".to_owned()))
+        }
         Ok(_) => String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-            (
-                format!("{shown} is not UTF-8, from line {line} on"),
-                "save the file in UTF-8".to_owned(),
-            )
+            (format!("{shown} is not UTF-8, from line {line} on"), "save the file in UTF-8".to_owned())
         }),
     }
 }

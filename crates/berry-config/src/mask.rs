@@ -9,40 +9,25 @@ use crate::table::ROOT;
 /// The parts of the line around `offset` that may be secret: quoted text, what follows a key that holds a secret, long words
 /// with letters and digits; inside a string of several lines, the whole line.
 pub(crate) fn broken_line(text: &str, offset: usize) -> Vec<Range<usize>> {
-    let offset = (0..=offset.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
+    let offset = (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[start..].find('\n').map_or(text.len(), |length| start + length);
     let line = &text[start..end];
-    let inside_long_string = ["\"\"\"", "'''"]
-        .iter()
-        .any(|quotes| text[..start].matches(quotes).count() % 2 == 1);
+    let inside_long_string = ["\"\"\"", "'''"].iter().any(|quotes| text[..start].matches(quotes).count() % 2 == 1);
     if inside_long_string {
         return std::iter::once(start..end).collect();
     }
     let mut masks = quoted(line);
-    if let Some(at) = line
-        .find('=')
-        .filter(|&at| words(&line[..at]).any(|(word, _)| is_secret(word)))
-    {
+    if let Some(at) = line.find('=').filter(|&at| words(&line[..at]).any(|(word, _)| is_secret(word))) {
         let value = line[at + 1..].trim_start();
         masks.push(line.len() - value.len()..line.len());
     }
     // A name in a table's header tells nothing that should be hidden.
     if !line.trim_start().starts_with('[') {
         let mixed = |word: &str| word.contains(char::is_numeric) && word.contains(char::is_alphabetic);
-        masks.extend(
-            words(line)
-                .filter(|(word, _)| word.len() >= 12 && mixed(word))
-                .map(|(_, at)| at),
-        );
+        masks.extend(words(line).filter(|(word, _)| word.len() >= 12 && mixed(word)).map(|(_, at)| at));
     }
-    masks
-        .into_iter()
-        .map(|mask| start + mask.start..start + mask.end)
-        .collect()
+    masks.into_iter().map(|mask| start + mask.start..start + mask.end).collect()
 }
 
 /// Text in quotes; what follows a quote that is not closed.
@@ -66,9 +51,7 @@ fn quoted(line: &str) -> Vec<Range<usize>> {
 
 fn is_secret(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
-    let named = ["key", "token", "secret", "password", "authorization"]
-        .iter()
-        .any(|part| lower.contains(part));
+    let named = ["key", "token", "secret", "password", "authorization"].iter().any(|part| lower.contains(part));
     named || holds_secret(&ROOT, word)
 }
 
@@ -86,9 +69,7 @@ mod tests {
     use crate::source::Source;
 
     fn shown(text: &str, offset: usize) -> String {
-        Source::new(text, broken_line(text, offset))
-            .excerpt(&(offset..offset))
-            .text
+        Source::new(text, broken_line(text, offset)).excerpt(&(offset..offset)).text
     }
 
     #[test]

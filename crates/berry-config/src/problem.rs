@@ -102,24 +102,15 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, topic: Topic, at: &Place, (message, remedy): (String, String)) {
-        self.drafts.push(Draft {
-            severity,
-            topic,
-            at: at.clone(),
-            message,
-            remedy,
-        });
+        self.drafts.push(Draft { severity, topic, at: at.clone(), message, remedy });
     }
 
     /// Whether one of these keys of the table at `path` is at fault already.
     pub(crate) fn has_error_under(&self, path: &str, keys: &[&str]) -> bool {
-        self.drafts
-            .iter()
-            .filter(|draft| draft.severity == Severity::Error)
-            .any(|draft| {
-                let key = draft.at.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
-                key.is_some_and(|key| keys.contains(&key))
-            })
+        self.drafts.iter().filter(|draft| draft.severity == Severity::Error).any(|draft| {
+            let key = draft.at.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'));
+            key.is_some_and(|key| keys.contains(&key))
+        })
     }
 
     /// Under `security.strict`: warnings about secrets are errors.

@@ -15,9 +15,7 @@ pub(crate) fn parse(text: &str) -> Result<ProxyUrl, Misfit> {
         "http" => ProxyScheme::Http,
         "socks5" | "socks5h" => ProxyScheme::Socks5,
         "https" => {
-            return Err(bad(
-                "asks for a proxy that is itself spoken to over TLS, which is not supported",
-            ));
+            return Err(bad("asks for a proxy that is itself spoken to over TLS, which is not supported"));
         }
         _ => return Err(bad("has a scheme that is not supported")),
     };
@@ -27,31 +25,16 @@ pub(crate) fn parse(text: &str) -> Result<ProxyUrl, Misfit> {
         None => (None, rest),
     };
     let (host, port) = address.rsplit_once(':').ok_or_else(|| bad("has no port"))?;
-    let port = port
-        .parse::<u16>()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(|| bad("has no port from 1 to 65535"))?;
-    Ok(ProxyUrl {
-        scheme,
-        host: self::host(host).ok_or_else(|| bad("has no host"))?,
-        port,
-        credentials,
-    })
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| bad("has no port from 1 to 65535"))?;
+    Ok(ProxyUrl { scheme, host: self::host(host).ok_or_else(|| bad("has no host"))?, port, credentials })
 }
 
 fn host(text: &str) -> Option<String> {
     if let Some(inner) = text.strip_prefix('[') {
         let address = inner.strip_suffix(']')?;
-        return address
-            .parse::<std::net::Ipv6Addr>()
-            .ok()
-            .map(|address| address.to_string());
+        return address.parse::<std::net::Ipv6Addr>().ok().map(|address| address.to_string());
     }
-    let fits = !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     fits.then(|| text.to_ascii_lowercase())
 }
 
@@ -59,10 +42,7 @@ fn credentials(text: &str) -> Result<(String, Secret), Misfit> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let decoded = (percent_decoded(user), percent_decoded(password));
     let (Some(user), Some(password)) = decoded else {
-        return Err(Misfit::new(
-            "has credentials that are not percent-encoded UTF-8",
-            REMEDY,
-        ));
+        return Err(Misfit::new("has credentials that are not percent-encoded UTF-8", REMEDY));
     };
     Ok((user, Secret::new(password)))
 }
@@ -81,9 +61,7 @@ fn percent_decoded(text: &str) -> Option<String> {
         };
         bytes.push(plain);
     }
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.chars().any(char::is_control))
+    String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]
@@ -93,31 +71,18 @@ mod tests {
     #[test]
     fn proxies_read_with_and_without_credentials() {
         let proxy = parse("socks5h://me:p%40ss@Proxy.example:1080/").ok().unwrap();
-        assert_eq!(
-            (proxy.scheme, proxy.host.as_str(), proxy.port),
-            (ProxyScheme::Socks5, "proxy.example", 1080)
-        );
+        assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.port), (ProxyScheme::Socks5, "proxy.example", 1080));
         let (user, password) = proxy.credentials.unwrap();
         assert_eq!((user.as_str(), password.expose()), ("me", "p@ss"));
         let proxy = parse("http://[::1]:8080").ok().unwrap();
-        assert_eq!(
-            (proxy.scheme, proxy.host.as_str(), proxy.credentials),
-            (ProxyScheme::Http, "::1", None)
-        );
+        assert_eq!((proxy.scheme, proxy.host.as_str(), proxy.credentials), (ProxyScheme::Http, "::1", None));
     }
 
     #[test]
     fn proxies_that_cannot_be_used_are_refused() {
-        for text in [
-            "",
-            "proxy:80",
-            "https://p:443",
-            "ftp://p:21",
-            "http://p",
-            "http://:80",
-            "http://p:0",
-            "http://a%zz@p:1",
-        ] {
+        for text in
+            ["", "proxy:80", "https://p:443", "ftp://p:21", "http://p", "http://:80", "http://p:0", "http://a%zz@p:1"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

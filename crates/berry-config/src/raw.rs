@@ -45,10 +45,7 @@ pub(crate) fn parse(text: &str) -> (RawTable, Vec<SyntaxFault>) {
     let (document, faults) = DeTable::parse_recoverable(text);
     let faults = faults
         .into_iter()
-        .map(|fault| SyntaxFault {
-            span: fault.span().unwrap_or(0..0),
-            message: fault.message().to_owned(),
-        })
+        .map(|fault| SyntaxFault { span: fault.span().unwrap_or(0..0), message: fault.message().to_owned() })
         .collect();
     (RawTable::new(document.get_ref()), faults)
 }
@@ -56,10 +53,7 @@ pub(crate) fn parse(text: &str) -> (RawTable, Vec<SyntaxFault>) {
 /// Reads one value, as the defaults in the registries are written.
 pub(crate) fn parse_value(text: &str) -> Option<RawNode> {
     let value = DeValue::parse(text).ok()?;
-    Some(RawNode {
-        span: value.span(),
-        value: RawValue::new(value.get_ref()),
-    })
+    Some(RawNode { span: value.span(), value: RawValue::new(value.get_ref()) })
 }
 
 // === impl RawTable ===
@@ -71,10 +65,7 @@ impl RawTable {
             .map(|(key, value)| RawEntry {
                 key: key.get_ref().to_string(),
                 key_span: key.span(),
-                node: RawNode {
-                    span: value.span(),
-                    value: RawValue::new(value.get_ref()),
-                },
+                node: RawNode { span: value.span(), value: RawValue::new(value.get_ref()) },
             })
             .collect();
         // toml's own map sorts by name.
@@ -94,12 +85,7 @@ impl RawValue {
             DeValue::Boolean(flag) => RawValue::Flag(*flag),
             DeValue::Datetime(instant) => RawValue::Instant(*instant),
             DeValue::Array(list) => RawValue::List(
-                list.iter()
-                    .map(|v| RawNode {
-                        span: v.span(),
-                        value: RawValue::new(v.get_ref()),
-                    })
-                    .collect(),
+                list.iter().map(|v| RawNode { span: v.span(), value: RawValue::new(v.get_ref()) }).collect(),
             ),
             DeValue::Table(table) => RawValue::Table(RawTable::new(table)),
         }
@@ -120,10 +106,6 @@ impl RawValue {
 }
 
 fn whole(number: &DeInteger<'_>) -> i64 {
-    let beyond = if number.as_str().starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
+    let beyond = if number.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
     i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(beyond)
 }

@@ -27,12 +27,7 @@ pub(crate) struct Reader<'b> {
 impl<'b> Reader<'b> {
     /// A walk for a file in the folder `base`.
     pub(crate) fn new(base: &'b Path) -> Self {
-        Self {
-            problems: Problems::default(),
-            masks: Vec::new(),
-            clear_secrets: false,
-            base,
-        }
+        Self { problems: Problems::default(), masks: Vec::new(), clear_secrets: false, base }
     }
 
     /// The whole file.
@@ -58,36 +53,19 @@ impl<'b> Reader<'b> {
     }
 
     fn table(&mut self, raw: &RawTable, table: &'static Table, place: Place, id: String) -> Checked {
-        let entries: Vec<Entry> = raw
-            .entries
-            .iter()
-            .filter_map(|entry| self.entry(entry, table, &place))
-            .collect();
+        let entries: Vec<Entry> = raw.entries.iter().filter_map(|entry| self.entry(entry, table, &place)).collect();
         for key in table.keys.iter().filter(|key| key.default == Default::Required) {
             if !raw.entries.iter().any(|entry| entry.key == key.name) {
-                let what = if place.path.is_empty() {
-                    String::new()
-                } else {
-                    format!(" in [{}]", place.path)
-                };
+                let what = if place.path.is_empty() { String::new() } else { format!(" in [{}]", place.path) };
                 let remedy = format!("add `{} = …`: {}", key.name, rule::expects(&key.rule));
-                self.problems
-                    .error(&place, format!("`{}` is missing{what}", key.name), remedy);
+                self.problems.error(&place, format!("`{}` is missing{what}", key.name), remedy);
             }
         }
-        Checked {
-            id,
-            place,
-            table,
-            entries,
-        }
+        Checked { id, place, table, entries }
     }
 
     fn entry(&mut self, raw: &RawEntry, table: &'static Table, parent: &Place) -> Option<Entry> {
-        let key_place = Place {
-            path: join(&parent.path, &raw.key),
-            span: raw.key_span.clone(),
-        };
+        let key_place = Place { path: join(&parent.path, &raw.key), span: raw.key_span.clone() };
         let Some(key) = table.find(&raw.key) else {
             self.hide_texts(&raw.node);
             if !table.open {
@@ -102,10 +80,7 @@ impl<'b> Reader<'b> {
             _ => false,
         };
         let span = if is_table { &raw.key_span } else { &raw.node.span };
-        let place = Place {
-            path: key_place.path.clone(),
-            span: span.clone(),
-        };
+        let place = Place { path: key_place.path.clone(), span: span.clone() };
         let got = self.value(key, &raw.node, &place);
         self.effect(key, &raw.node.value, &key_place);
         got.map(|got| Entry { key, place, got })
@@ -126,9 +101,7 @@ impl<'b> Reader<'b> {
                 if matches!(rule, Rule::Secrets | Rule::Headers | Rule::Any) {
                     self.masks.push(node.span.clone());
                 }
-                rule::plain(rule, value)
-                    .map_err(|misfit| self.misfit(key.name, place, misfit))
-                    .ok()
+                rule::plain(rule, value).map_err(|misfit| self.misfit(key.name, place, misfit)).ok()
             }
         }
     }
@@ -136,10 +109,7 @@ impl<'b> Reader<'b> {
     fn map(&mut self, raw: &RawTable, table: &'static Table, path: &str) -> Got {
         let mut tables = Vec::new();
         for entry in &raw.entries {
-            let place = Place {
-                path: join(path, &entry.key),
-                span: entry.key_span.clone(),
-            };
+            let place = Place { path: join(path, &entry.key), span: entry.key_span.clone() };
             if let Err(misfit) = rule::name(&entry.key) {
                 let message = format!("an id in [{path}] {}", misfit.what);
                 self.problems.error(&place, message, misfit.remedy);
@@ -149,8 +119,7 @@ impl<'b> Reader<'b> {
                 value => {
                     self.hide_texts(&entry.node);
                     let remedy = format!("write a table: [{}]", place.path);
-                    self.problems
-                        .error(&place, format!("`{}` cannot be {}", entry.key, value.kind()), remedy);
+                    self.problems.error(&place, format!("`{}` cannot be {}", entry.key, value.kind()), remedy);
                 }
             }
         }
@@ -160,16 +129,12 @@ impl<'b> Reader<'b> {
     fn list(&mut self, list: &[RawNode], table: &'static Table, place: &Place) -> Got {
         let mut tables = Vec::new();
         for (index, node) in list.iter().enumerate() {
-            let place = Place {
-                path: format!("{}[{index}]", place.path),
-                span: node.span.clone(),
-            };
+            let place = Place { path: format!("{}[{index}]", place.path), span: node.span.clone() };
             match &node.value {
                 RawValue::Table(raw) => tables.push(self.table(raw, table, place, String::new())),
                 value => {
                     self.hide_texts(node);
-                    self.problems
-                        .error(&place, format!("an entry cannot be {}", value.kind()), "write a table");
+                    self.problems.error(&place, format!("an entry cannot be {}", value.kind()), "write a table");
                 }
             }
         }
@@ -179,10 +144,7 @@ impl<'b> Reader<'b> {
     fn texts(&mut self, key: &'static Key, list: &[RawNode], place: &Place) -> Got {
         let mut texts = Vec::new();
         for (index, node) in list.iter().enumerate() {
-            let place = Place {
-                path: format!("{}[{index}]", place.path),
-                span: node.span.clone(),
-            };
+            let place = Place { path: format!("{}[{index}]", place.path), span: node.span.clone() };
             match item(&key.rule, &node.value) {
                 Ok(value) => texts.push(At { value, place }),
                 Err(misfit) => self.misfit(key.name, &place, misfit),
@@ -194,10 +156,7 @@ impl<'b> Reader<'b> {
     fn secrets(&mut self, name: &str, list: &[RawNode], place: &Place) -> Got {
         let mut secrets = Vec::new();
         for (index, node) in list.iter().enumerate() {
-            let place = Place {
-                path: format!("{}[{index}]", place.path),
-                span: node.span.clone(),
-            };
+            let place = Place { path: format!("{}[{index}]", place.path), span: node.span.clone() };
             if let Some(value) = self.secret(name, node, &place) {
                 secrets.push(At { value, place });
             }
@@ -208,22 +167,15 @@ impl<'b> Reader<'b> {
     fn headers(&mut self, raw: &RawTable, parent: &Place) -> Got {
         let mut found: Vec<(At<String>, Secret)> = Vec::new();
         for entry in &raw.entries {
-            let name_place = Place {
-                path: join(&parent.path, &entry.key),
-                span: entry.key_span.clone(),
-            };
-            let place = Place {
-                path: name_place.path.clone(),
-                span: entry.node.span.clone(),
-            };
+            let name_place = Place { path: join(&parent.path, &entry.key), span: entry.key_span.clone() };
+            let place = Place { path: name_place.path.clone(), span: entry.node.span.clone() };
             let value = self.secret(&entry.key, &entry.node, &place);
             let name = entry.key.to_ascii_lowercase();
             if let Err(misfit) = headers::extra(&name) {
                 self.misfit(&entry.key, &name_place, misfit);
             } else if found.iter().any(|(known, _)| known.value == name) {
                 let remedy = "keep one of them: header names are the same in any case";
-                self.problems
-                    .error(&name_place, format!("header `{name}` is given twice"), remedy);
+                self.problems.error(&name_place, format!("header `{name}` is given twice"), remedy);
             } else if let Some(value) = value {
                 if let Err(misfit) = headers::value(value.expose()) {
                     self.misfit(&entry.key, &place, misfit);
@@ -235,8 +187,7 @@ impl<'b> Reader<'b> {
     }
 
     pub(crate) fn misfit(&mut self, name: &str, place: &Place, misfit: Misfit) {
-        self.problems
-            .error(place, format!("`{name}` {}", misfit.what), misfit.remedy);
+        self.problems.error(place, format!("`{name}` {}", misfit.what), misfit.remedy);
     }
 
     fn effect(&mut self, key: &Key, value: &RawValue, place: &Place) {
@@ -260,8 +211,7 @@ impl<'b> Reader<'b> {
             (None, Some(home)) => format!("it belongs in [{home}]"),
             _ => rule::suggestion(name, table.keys.iter().map(|key| key.name)),
         };
-        self.problems
-            .warning(place, format!("unknown key `{name}` is ignored"), remedy);
+        self.problems.warning(place, format!("unknown key `{name}` is ignored"), remedy);
     }
 
     /// Whatever an unknown key holds may be a secret under a mistyped name.
@@ -290,10 +240,9 @@ fn item(rule: &Rule, value: &RawValue) -> Result<String, Misfit> {
     };
     match rule {
         Rule::HeaderNames => headers::crossing(&text.to_ascii_lowercase()).map(|()| text.to_ascii_lowercase()),
-        Rule::Nets if !rule::is_net(text) => Err(Misfit::new(
-            "holds what is no address or network",
-            format!("write {}", rule::expects(rule)),
-        )),
+        Rule::Nets if !rule::is_net(text) => {
+            Err(Misfit::new("holds what is no address or network", format!("write {}", rule::expects(rule))))
+        }
         _ => rule::name(text).map(|_| text.clone()),
     }
 }

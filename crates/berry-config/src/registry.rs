@@ -111,11 +111,7 @@ impl Table {
 
     /// A table whose keys are not settled yet.
     pub(crate) const fn open(doc: &'static str) -> Self {
-        Self {
-            doc,
-            keys: &[],
-            open: true,
-        }
+        Self { doc, keys: &[], open: true }
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&'static Key> {
@@ -133,35 +129,17 @@ impl Table {
 impl Key {
     /// A key with a default, written as TOML.
     pub(crate) const fn new(name: &'static str, rule: Rule, default: &'static str, doc: &'static str) -> Self {
-        Self {
-            name,
-            rule,
-            default: Default::Is(default),
-            effect: Effect::Now,
-            doc,
-        }
+        Self { name, rule, default: Default::Is(default), effect: Effect::Now, doc }
     }
 
     /// A key that may be left out, with no default.
     pub(crate) const fn optional(name: &'static str, rule: Rule, doc: &'static str) -> Self {
-        Self {
-            name,
-            rule,
-            default: Default::Unset,
-            effect: Effect::Now,
-            doc,
-        }
+        Self { name, rule, default: Default::Unset, effect: Effect::Now, doc }
     }
 
     /// A key that must be written.
     pub(crate) const fn required(name: &'static str, rule: Rule, doc: &'static str) -> Self {
-        Self {
-            name,
-            rule,
-            default: Default::Required,
-            effect: Effect::Now,
-            doc,
-        }
+        Self { name, rule, default: Default::Required, effect: Effect::Now, doc }
     }
 
     /// Known and checked, but not in effect in this version.
@@ -190,12 +168,7 @@ pub(crate) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>)
     }
     let folded = name.to_lowercase().replace('-', "_");
     candidates
-        .map(|candidate| {
-            (
-                strsim::osa_distance(&folded, &candidate.to_lowercase().replace('-', "_")),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::osa_distance(&folded, &candidate.to_lowercase().replace('-', "_")), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

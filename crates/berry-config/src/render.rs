@@ -38,19 +38,10 @@ impl Problem {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         let bar = paint.bold("34", "|");
-        let mut out = format!(
-            "{}: {}\n",
-            paint.bold(tone, self.severity.as_str()),
-            paint.bold("39", &plain(&self.message))
-        );
+        let mut out =
+            format!("{}: {}\n", paint.bold(tone, self.severity.as_str()), paint.bold("39", &plain(&self.message)));
         let arrow = paint.bold("34", "-->");
-        let _ = writeln!(
-            out,
-            "{gutter}{arrow} {}:{}:{}",
-            plain(&origin.display().to_string()),
-            self.line,
-            self.column
-        );
+        let _ = writeln!(out, "{gutter}{arrow} {}:{}:{}", plain(&origin.display().to_string()), self.line, self.column);
         if !self.excerpt.text.is_empty() {
             let carets = paint.bold(tone, &"^".repeat(self.excerpt.width));
             let _ = writeln!(out, "{gutter} {bar}");
@@ -73,18 +64,12 @@ impl Problem {
 fn summary(problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    format!(
-        "{}, {}\n",
-        count(errors, "error"),
-        count(problems.len() - errors, "warning")
-    )
+    format!("{}, {}\n", count(errors, "error"), count(problems.len() - errors, "warning"))
 }
 
 /// Names from the file stand in messages; their control characters must not reach the terminal.
 fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 struct Paint(Colour);

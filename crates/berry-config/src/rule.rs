@@ -20,10 +20,7 @@ pub(crate) struct Misfit {
 
 impl Misfit {
     pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        Self { what: what.into(), remedy: remedy.into() }
     }
 }
 
@@ -126,21 +123,14 @@ pub(crate) fn name(text: &str) -> Result<Got, Misfit> {
         return Err(Misfit::new("is empty", "write a string that is not empty"));
     }
     if text.chars().any(char::is_control) {
-        return Err(Misfit::new(
-            "holds a control character",
-            "write it on one line, without control characters",
-        ));
+        return Err(Misfit::new("holds a control character", "write it on one line, without control characters"));
     }
     Ok(Got::Text(text.to_owned()))
 }
 
 fn within<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>, rule: &Rule) -> Result<T, Misfit> {
     // Not a number lies in no range.
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(out_of_range(rule))
-    }
+    if range.contains(&value) { Ok(value) } else { Err(out_of_range(rule)) }
 }
 
 fn out_of_range(rule: &Rule) -> Misfit {
@@ -170,10 +160,7 @@ fn seconds(rule: &Rule, value: &RawValue) -> Result<Got, Misfit> {
         RawValue::Text(text) => match parse_duration(text) {
             Ok(duration) => duration.as_secs_f64(),
             Err(error) => {
-                return Err(Misfit::new(
-                    format!("is no duration: {error}"),
-                    format!("write {}", expects(rule)),
-                ));
+                return Err(Misfit::new(format!("is no duration: {error}"), format!("write {}", expects(rule))));
             }
         },
         _ => return Err(wrong_type(rule, value)),
@@ -192,10 +179,7 @@ fn bytes(rule: &Rule, value: &RawValue) -> Result<Got, Misfit> {
         RawValue::Text(text) => match parse_bytes(text) {
             Ok(bytes) => bytes,
             Err(error) => {
-                return Err(Misfit::new(
-                    format!("is no size: {error}"),
-                    format!("write {}", expects(rule)),
-                ));
+                return Err(Misfit::new(format!("is no size: {error}"), format!("write {}", expects(rule))));
             }
         },
         _ => return Err(wrong_type(rule, value)),
@@ -210,10 +194,7 @@ fn word(words: &Words, text: &str) -> Result<Got, Misfit> {
     }
     if words.later.contains(&text) {
         let remedy = format!("until a later version brings it, write one of {}", listed(now.iter()));
-        return Err(Misfit::new(
-            format!("= \"{text}\" is not supported yet in this version"),
-            remedy,
-        ));
+        return Err(Misfit::new(format!("= \"{text}\" is not supported yet in this version"), remedy));
     }
     let near = nearest(text, now.iter().copied()).map(|near| format!("did you mean `{near}`? "));
     let remedy = near.unwrap_or_default() + &known_words(now.iter().copied());
@@ -221,16 +202,12 @@ fn word(words: &Words, text: &str) -> Result<Got, Misfit> {
 }
 
 fn listen(text: &str) -> Result<Got, Misfit> {
-    parse_listen(text)
-        .map(Got::Listen)
-        .map_err(|error| Misfit::new(error.to_string(), error.remedy()))
+    parse_listen(text).map(Got::Listen).map_err(|error| Misfit::new(error.to_string(), error.remedy()))
 }
 
 /// Whether a text is an address, or a network in CIDR notation.
 pub(crate) fn is_net(text: &str) -> bool {
-    let (address, length) = text
-        .split_once('/')
-        .map_or((text, None), |(address, length)| (address, Some(length)));
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let Ok(address) = address.parse::<IpAddr>() else {
         return false;
     };

@@ -10,10 +10,7 @@ use crate::table::ROOT;
 pub fn schema() -> Value {
     let mut schema = table(&ROOT);
     if let Some(root) = schema.as_object_mut() {
-        root.insert(
-            "$schema".to_owned(),
-            json!("https://json-schema.org/draft/2020-12/schema"),
-        );
+        root.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
         root.insert("title".to_owned(), json!("Berry"));
         root.insert("$defs".to_owned(), json!({ "secret": secret() }));
     }
@@ -22,12 +19,8 @@ pub fn schema() -> Value {
 
 fn table(table: &Table) -> Value {
     let properties: Map<String, Value> = table.keys.iter().map(|row| (row.name.to_owned(), key(row))).collect();
-    let required: Vec<&str> = table
-        .keys
-        .iter()
-        .filter(|key| key.default == Default::Required)
-        .map(|key| key.name)
-        .collect();
+    let required: Vec<&str> =
+        table.keys.iter().filter(|key| key.default == Default::Required).map(|key| key.name).collect();
     // An unknown key is a warning; an editor shows it as one that does not belong.
     let mut schema = json!({
         "type": "object",

@@ -36,35 +36,25 @@ impl Reader<'_> {
     fn reference(&mut self, name: &str, node: &RawNode, table: &RawTable, place: &Place) -> Result<Secret, Misfit> {
         let [entry] = table.entries.as_slice() else {
             self.masks.push(node.span.clone());
-            return Err(Misfit::new(
-                "refers to no single place",
-                "write { file = \"…\" } or { env = \"…\" }",
-            ));
+            return Err(Misfit::new("refers to no single place", "write { file = \"…\" } or { env = \"…\" }"));
         };
         match (entry.key.as_str(), &entry.node.value) {
             ("file", RawValue::Text(path)) => {
                 let path = self.resolve(path);
                 if readable_by_others(&path) {
                     let message = format!("the file of `{name}` can be read by other users of this machine");
-                    self.problems
-                        .secret_warning(place, message, format!("chmod 600 {}", path.display()));
+                    self.problems.secret_warning(place, message, format!("chmod 600 {}", path.display()));
                 }
                 from_file(&path)
             }
             ("env", RawValue::Text(variable)) => from_environment(variable),
             ("vault", _) => {
                 self.masks.push(entry.node.span.clone());
-                Err(Misfit::new(
-                    "is in a vault, which is not supported yet in this version",
-                    LATER,
-                ))
+                Err(Misfit::new("is in a vault, which is not supported yet in this version", LATER))
             }
             _ => {
                 self.masks.push(entry.node.span.clone());
-                Err(Misfit::new(
-                    "refers to no place that is known",
-                    "write { file = \"…\" } or { env = \"…\" }",
-                ))
+                Err(Misfit::new("refers to no place that is known", "write { file = \"…\" } or { env = \"…\" }"))
             }
         }
     }
@@ -74,10 +64,7 @@ const LATER: &str = "until a later version brings that, write it in clear, or as
 
 fn clear(text: &str) -> Result<Secret, Misfit> {
     if text.starts_with("sealed:") {
-        return Err(Misfit::new(
-            "is sealed, which is not supported yet in this version",
-            LATER,
-        ));
+        return Err(Misfit::new("is sealed, which is not supported yet in this version", LATER));
     }
     Ok(Secret::new(text.to_owned()))
 }
@@ -94,10 +81,9 @@ fn from_file(path: &Path) -> Result<Secret, Misfit> {
             format!("is in a file that cannot be read: {}", error.kind()),
             "name a file that Berry may read, in UTF-8",
         )),
-        Ok(_) if text.len() as u64 > LONGEST => Err(Misfit::new(
-            "is in a file that is too big for a secret",
-            "name the file with the secret alone",
-        )),
+        Ok(_) if text.len() as u64 > LONGEST => {
+            Err(Misfit::new("is in a file that is too big for a secret", "name the file with the secret alone"))
+        }
         Ok(_) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
     }
 }
@@ -116,8 +102,7 @@ fn from_environment(variable: &str) -> Result<Secret, Misfit> {
 #[cfg(unix)]
 fn readable_by_others(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
 }
 
 #[cfg(not(unix))]

@@ -58,14 +58,8 @@ impl Cell {
 impl<'t> Source<'t> {
     /// The text with the byte ranges to mask, in any order.
     pub(crate) fn new(text: &'t str, masks: Vec<Range<usize>>) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self {
-            text,
-            lines,
-            masks: merged(masks),
-        }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, lines, masks: merged(masks) }
     }
 
     /// Line and column, both from 1, of a byte offset.
@@ -80,24 +74,14 @@ impl<'t> Source<'t> {
     pub(crate) fn excerpt(&self, span: &Range<usize>) -> Excerpt {
         let line = self.line(span.start);
         let cells = self.cells(&line);
-        let first = cells
-            .iter()
-            .position(|cell| cell.at.end > span.start)
-            .unwrap_or(cells.len());
-        let last = cells
-            .iter()
-            .rposition(|cell| cell.at.start < span.end)
-            .map_or(first, |last| last + 1)
-            .max(first);
+        let first = cells.iter().position(|cell| cell.at.end > span.start).unwrap_or(cells.len());
+        let last = cells.iter().rposition(|cell| cell.at.start < span.end).map_or(first, |last| last + 1).max(first);
         window(&cells, first, last)
     }
 
     /// The nearest character boundary at or before an offset.
     fn boundary(&self, offset: usize) -> usize {
-        (0..=offset.min(self.text.len()))
-            .rev()
-            .find(|&at| self.text.is_char_boundary(at))
-            .unwrap_or(0)
+        (0..=offset.min(self.text.len())).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0)
     }
 
     /// The line around an offset; of a very long one, the part near it.
@@ -121,10 +105,7 @@ impl<'t> Source<'t> {
             let at = line.start + offset..line.start + offset + c.len_utf8();
             if masks.iter().any(|mask| mask.start < at.end && at.start < mask.end) {
                 match cells.last_mut() {
-                    Some(Cell {
-                        shown: Shown::Mask,
-                        at: masked,
-                    }) => masked.end = at.end,
+                    Some(Cell { shown: Shown::Mask, at: masked }) => masked.end = at.end,
                     _ => cells.push(Cell { shown: Shown::Mask, at }),
                 }
             } else {
@@ -163,22 +144,16 @@ fn visible(c: char) -> Shown {
 
 /// Words that look like a vendor's key wherever they stand, as when a key was pasted into the wrong field.
 fn key_like_words(line: &str) -> impl Iterator<Item = Range<usize>> {
-    const PREFIXES: &[&str] = &[
-        "sk-", "sk_", "gsk_", "xai-", "pplx-", "AIza", "hf_", "ghp_", "nvapi-", "berry-",
-    ];
-    words(line)
-        .filter(|(word, _)| word.len() >= 20 && PREFIXES.iter().any(|p| word.starts_with(p)))
-        .map(|(_, at)| at)
+    const PREFIXES: &[&str] = &["sk-", "sk_", "gsk_", "xai-", "pplx-", "AIza", "hf_", "ghp_", "nvapi-", "berry-"];
+    words(line).filter(|(word, _)| word.len() >= 20 && PREFIXES.iter().any(|p| word.starts_with(p))).map(|(_, at)| at)
 }
 
 /// Runs of letters, digits, `-` and `_`, with their places.
 pub(crate) fn words(line: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
-    line.split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let start = word.as_ptr() as usize - line.as_ptr() as usize;
-            (word, start..start + word.len())
-        })
+    line.split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_')).filter(|word| !word.is_empty()).map(|word| {
+        let start = word.as_ptr() as usize - line.as_ptr() as usize;
+        (word, start..start + word.len())
+    })
 }
 
 /// As much of the cells as fits, around those from `first` to `last`.
@@ -211,11 +186,7 @@ fn window(cells: &[Cell], first: usize, last: usize) -> Excerpt {
         used += cell.width();
     }
     text.truncate(text.trim_end().len());
-    Excerpt {
-        text,
-        indent: indent.unwrap_or(used),
-        width: width.max(1),
-    }
+    Excerpt { text, indent: indent.unwrap_or(used), width: width.max(1) }
 }
 
 fn total(cells: &[Cell]) -> usize {
@@ -234,10 +205,7 @@ mod tests {
     #[test]
     fn carets_stand_under_wide_characters_and_after_tabs() {
         let found = excerpt("a\n\tname = \"模型\" # x\n", "\"模型\"");
-        assert_eq!(
-            (found.text.as_str(), found.indent, found.width),
-            ("    name = \"模型\" # x", 11, 6)
-        );
+        assert_eq!((found.text.as_str(), found.indent, found.width), ("    name = \"模型\" # x", 11, 6));
     }
 
     #[test]
@@ -262,10 +230,7 @@ mod tests {
         let text = "token = \"hunter2hunter2\", rest = 1";
         let masks = std::iter::once(9..23).collect();
         let found = Source::new(text, masks).excerpt(&(33..34));
-        assert_eq!(
-            (found.text.as_str(), found.indent, found.width),
-            ("token = \"***\", rest = 1", 22, 1)
-        );
+        assert_eq!((found.text.as_str(), found.indent, found.width), ("token = \"***\", rest = 1", 22, 1));
     }
 
     #[test]
@@ -276,9 +241,6 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(
-            excerpt("a = \"\u{1b}[31m\u{202e}\"", "a").text,
-            "a = \"\u{fffd}[31m\u{fffd}\""
-        );
+        assert_eq!(excerpt("a = \"\u{1b}[31m\u{202e}\"", "a").text, "a = \"\u{fffd}[31m\u{fffd}\"");
     }
 }

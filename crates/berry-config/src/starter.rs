@@ -12,11 +12,7 @@ use crate::table::ROOT;
 /// The token should be random: who calls this makes it. `advanced` shows every key, commented out with its default.
 pub fn starter(advanced: bool, token: &str) -> String {
     let token = quoted(token);
-    if advanced {
-        reference(&token)
-    } else {
-        format!("{HEAD}\n{FORM}\n{USER}token = {token}\ntags = [\"admin\"]\n")
-    }
+    if advanced { reference(&token) } else { format!("{HEAD}\n{FORM}\n{USER}token = {token}\ntags = [\"admin\"]\n") }
 }
 
 const HEAD: &str = "\
@@ -83,10 +79,8 @@ fn section(out: &mut String, key: &Key, token: &str) {
     table(out, path, key, written);
 }
 
-const PROVIDER: [(&str, &str); 2] = [
-    ("base_url", "\"https://api.openai.com/v1\""),
-    ("api_key", "\"sk-your-openai-key\""),
-];
+const PROVIDER: [(&str, &str); 2] =
+    [("base_url", "\"https://api.openai.com/v1\""), ("api_key", "\"sk-your-openai-key\"")];
 const BACKEND: [(&str, &str); 2] = [("provider", "\"openai\""), ("model", "\"gpt-4o-mini\"")];
 
 /// The table of a key: its own keys first, then the tables in it. `written` are the keys that stand uncommented.
@@ -103,12 +97,7 @@ fn table(out: &mut String, path: &str, key: &Key, written: &[(&str, &str)]) {
         line(out, key, written);
     }
     for key in inner.keys.iter().filter(is_table) {
-        table(
-            out,
-            &format!("{path}.{}", key.name),
-            key,
-            if key.name == "backends" { &BACKEND } else { &[] },
-        );
+        table(out, &format!("{path}.{}", key.name), key, if key.name == "backends" { &BACKEND } else { &[] });
     }
 }
 

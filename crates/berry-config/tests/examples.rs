@@ -1,10 +1,6 @@
 //! Every example file of the repository loads without an error, and warns of nothing but what is listed here.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests; a panic is how a test fails"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests; a panic is how a test fails")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,11 +28,7 @@ fn examples() -> Vec<PathBuf> {
 fn read(path: &Path) -> (Config, Vec<String>) {
     let loaded = load(&std::fs::read_to_string(path).unwrap(), path);
     let told = render(&loaded.problems, path, Colour::Never);
-    let warnings = loaded
-        .problems
-        .iter()
-        .filter(|p| p.severity == Severity::Warning)
-        .map(|p| p.message.clone());
+    let warnings = loaded.problems.iter().filter(|p| p.severity == Severity::Warning).map(|p| p.message.clone());
     let warnings = warnings.collect();
     (loaded.config.unwrap_or_else(|| panic!("{told}")), warnings)
 }
@@ -65,11 +57,7 @@ fn the_reference_is_the_starter_file_of_today() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &now).unwrap();
     }
-    assert_eq!(
-        std::fs::read_to_string(&path).unwrap(),
-        now,
-        "UPDATE_GOLDEN=1 writes it anew"
-    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "UPDATE_GOLDEN=1 writes it anew");
 }
 
 #[test]
@@ -86,10 +74,7 @@ fn the_classic_file_means_what_it_says() {
     assert_eq!(config.models[1].fallbacks, [ModelId::new("gpt-4")]);
     assert_eq!(config.users[0].allowed_models, None);
     let allowed = config.users[1].allowed_models.as_deref();
-    assert_eq!(
-        allowed,
-        Some(&[ModelId::new("gpt-4"), ModelId::new("claude-3-sonnet")][..])
-    );
+    assert_eq!(allowed, Some(&[ModelId::new("gpt-4"), ModelId::new("claude-3-sonnet")][..]));
 }
 
 #[test]
@@ -110,35 +95,19 @@ fn the_starter_files_load_and_warn_of_the_placeholder_key_only() {
 fn every_documented_default_loads() {
     let text: String = starter(true, TOKEN)
         .lines()
-        .map(|line| {
-            line.strip_prefix("# ")
-                .filter(|rest| is_setting(rest))
-                .unwrap_or(line)
-                .to_owned()
-                + "\n"
-        })
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line).to_owned() + "\n")
         .collect();
     let loaded = load(&text, Path::new("config.toml"));
     let told = render(&loaded.problems, Path::new("config.toml"), Colour::Never);
     let known = |p: &Problem| p.message.contains("not in effect yet") || p.message.contains("placeholder");
     assert!(loaded.problems.iter().all(known), "{told}");
     let plain = load(&starter(true, TOKEN), Path::new("config.toml"));
-    assert_eq!(
-        format!("{:?}", loaded.config.unwrap()),
-        format!("{:?}", plain.config.unwrap())
-    );
+    assert_eq!(format!("{:?}", loaded.config.unwrap()), format!("{:?}", plain.config.unwrap()));
 }
 
 /// `key = value # …`, or a table's header.
 fn is_setting(line: &str) -> bool {
-    let is_key = |key: &str| {
-        !key.is_empty()
-            && key
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    };
-    line.starts_with('[')
-        || line
-            .split_once(" = ")
-            .is_some_and(|(key, value)| is_key(key) && !value.starts_with('#'))
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, value)| is_key(key) && !value.starts_with('#'))
 }

@@ -16,11 +16,7 @@ token = "berry-5b1d9e0a7c42f86e13d0b7"
 "#;
 
 fn messages(text: &str) -> Vec<String> {
-    load(text, Path::new("config.toml"))
-        .problems
-        .into_iter()
-        .map(|problem| problem.message)
-        .collect()
+    load(text, Path::new("config.toml")).problems.into_iter().map(|problem| problem.message).collect()
 }
 
 #[test]
@@ -28,10 +24,7 @@ fn a_good_file_has_no_problem_and_its_secrets_do_not_print() {
     let loaded = load(GOOD, Path::new("/etc/berry/config.toml"));
     assert_eq!(loaded.problems, []);
     let shown = format!("{loaded:?}");
-    assert!(
-        !shown.contains("7c41f0b2d9a3e856") && !shown.contains("5b1d9e0a7c42f86e13d0b7"),
-        "{shown}"
-    );
+    assert!(!shown.contains("7c41f0b2d9a3e856") && !shown.contains("5b1d9e0a7c42f86e13d0b7"), "{shown}");
     let config = loaded.config.unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/berry/./data"));
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:3000");
@@ -49,10 +42,7 @@ fn byte_order_mark_and_windows_line_ends_are_no_problem() {
 
 #[test]
 fn problems_as_json_have_the_fields_of_the_contract() {
-    let loaded = load(
-        &GOOD.replace("gpt-4o\"", "gpt-4o\", weight = 200"),
-        Path::new("config.toml"),
-    );
+    let loaded = load(&GOOD.replace("gpt-4o\"", "gpt-4o\", weight = 200"), Path::new("config.toml"));
     assert_eq!(
         to_json(&loaded.problems),
         serde_json::json!({ "problems": [{
@@ -94,18 +84,10 @@ fn secrets_are_read_from_files_beside_the_configuration_and_from_the_environment
 fn a_file_that_cannot_be_used_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let missing = load_file(&folder.path().join("config.toml"));
-    assert!(
-        missing.problems[0].remedy.contains("berry init"),
-        "{:?}",
-        missing.problems
-    );
+    assert!(missing.problems[0].remedy.contains("berry init"), "{:?}", missing.problems);
     let binary = folder.path().join("binary.toml");
     std::fs::write(&binary, b"# fine\nname = \"\xff\"\n").unwrap();
-    assert!(
-        load_file(&binary).problems[0]
-            .message
-            .contains("not UTF-8, from line 2")
-    );
+    assert!(load_file(&binary).problems[0].message.contains("not UTF-8, from line 2"));
     let big = folder.path().join("big.toml");
     std::fs::write(&big, vec![b'#'; (16 << 20) + 1]).unwrap();
     assert!(load_file(&big).problems[0].message.contains("bigger than 16 MiB"));
@@ -121,47 +103,25 @@ fn a_file_with_secrets_that_all_can_read_is_warned_about_and_refused_when_strict
     let severities = |text: &str, mode: u32| -> Vec<Severity> {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        load_file(&path)
-            .problems
-            .into_iter()
-            .map(|problem| problem.severity)
-            .collect()
+        load_file(&path).problems.into_iter().map(|problem| problem.severity).collect()
     };
     assert_eq!(severities(GOOD, 0o600), []);
     assert_eq!(severities(GOOD, 0o644), [Severity::Warning]);
-    assert_eq!(
-        severities(&format!("{GOOD}[security]\nstrict = true\n"), 0o644),
-        [Severity::Error]
-    );
+    assert_eq!(severities(&format!("{GOOD}[security]\nstrict = true\n"), 0o644), [Severity::Error]);
 }
 
 #[test]
 fn times_and_sizes_read_as_numbers_and_as_strings() {
-    for (written, millis) in [
-        ("30", 30_000),
-        ("1.5", 1_500),
-        ("\"250ms\"", 250),
-        ("\"2m\"", 120_000),
-        ("\"45\"", 45_000),
-    ] {
+    for (written, millis) in
+        [("30", 30_000), ("1.5", 1_500), ("\"250ms\"", 250), ("\"2m\"", 120_000), ("\"45\"", 45_000)]
+    {
         let text = format!("{GOOD}[settings]\nstream_idle_timeout_seconds = {written}\n");
         let config = load(&text, Path::new("config.toml")).config.unwrap();
-        assert_eq!(
-            config.settings.timeouts.stream_idle.unwrap().as_millis(),
-            millis,
-            "{written}"
-        );
+        assert_eq!(config.settings.timeouts.stream_idle.unwrap().as_millis(), millis, "{written}");
     }
     for (written, bytes) in [("1048576", 1 << 20), ("\"1MiB\"", 1 << 20), ("\"1MB\"", 1_000_000)] {
         let text = format!("{GOOD}[server]\nmax_body_bytes = {written}\n");
-        assert_eq!(
-            load(&text, Path::new("config.toml"))
-                .config
-                .unwrap()
-                .server
-                .max_body_bytes,
-            bytes
-        );
+        assert_eq!(load(&text, Path::new("config.toml")).config.unwrap().server.max_body_bytes, bytes);
     }
 }
 
@@ -186,11 +146,7 @@ fn very_many_problems_are_told_in_bounded_time() {
 #[test]
 fn deep_nesting_does_not_overflow_the_stack() {
     for [open, close] in [["[", "]"], ["{ a = ", " }"], ["a.", "b"]] {
-        let text = format!(
-            "{GOOD}[settings]\nx = {}1{}\n",
-            open.repeat(50_000),
-            close.repeat(50_000)
-        );
+        let text = format!("{GOOD}[settings]\nx = {}1{}\n", open.repeat(50_000), close.repeat(50_000));
         let _ = messages(&text);
         let dotted = format!("{GOOD}[settings.{}x]\n", "a.".repeat(50_000));
         let _ = messages(&dotted);
@@ -277,10 +233,7 @@ fn tomlish() -> impl Strategy<Value = String> {
 
 fn survives(text: &str) {
     let loaded = load(text, Path::new("config.toml"));
-    assert_eq!(
-        loaded.config.is_none(),
-        loaded.problems.iter().any(berry_config::Problem::is_error)
-    );
+    assert_eq!(loaded.config.is_none(), loaded.problems.iter().any(berry_config::Problem::is_error));
     let _ = render(&loaded.problems, &loaded.origin, Colour::Always);
 }
 

@@ -28,10 +28,7 @@ fn fault(schema: &Value, value: &Value, root: &Value, path: &str) -> Option<Stri
     };
     let number = value.as_f64();
     let outside = |key: &str, out: fn(f64, f64) -> bool| {
-        schema[key]
-            .as_f64()
-            .zip(number)
-            .is_some_and(|(bound, number)| out(number, bound))
+        schema[key].as_f64().zip(number).is_some_and(|(bound, number)| out(number, bound))
     };
     if !of_type
         || schema["enum"].as_array().is_some_and(|words| !words.contains(value))
@@ -53,20 +50,15 @@ fn fault(schema: &Value, value: &Value, root: &Value, path: &str) -> Option<Stri
                 .find_map(|(key, inner)| member_fault(schema, key, inner, root, path))
         })
         .or_else(|| {
-            let missing = schema["required"]
-                .as_array()?
-                .iter()
-                .find(|key| value.get(key.as_str().unwrap()).is_none())?;
+            let missing =
+                schema["required"].as_array()?.iter().find(|key| value.get(key.as_str().unwrap()).is_none())?;
             Some(format!("{path}: {missing} is missing"))
         })
 }
 
 fn member_fault(schema: &Value, key: &str, inner: &Value, root: &Value, path: &str) -> Option<String> {
     let path = format!("{path}.{key}");
-    if let Some(property) = schema["properties"]
-        .get(key)
-        .or_else(|| schema["patternProperties"].get("^.+$"))
-    {
+    if let Some(property) = schema["properties"].get(key).or_else(|| schema["patternProperties"].get("^.+$")) {
         return fault(property, inner, root, &path);
     }
     match &schema["additionalProperties"] {
@@ -111,15 +103,9 @@ fn the_schema_refuses_what_load_refuses() {
         ("[settings]\nmax_retries = 10", false),
         ("[settings]\nmax_retires = 1", true),
         ("[models.a]\nstrategy = \"fastest\"\nbackends = []", true),
-        (
-            "[models.a]\nbackends = [{ provider = \"a\", model = \"b\", weight = 0 }]",
-            true,
-        ),
+        ("[models.a]\nbackends = [{ provider = \"a\", model = \"b\", weight = 0 }]", true),
         ("[models.a]\nbackends = [{ provider = \"a\" }]", true),
-        (
-            "[providers.a]\nbase_url = \"x\"\napi_key = { file = \"y\" }\nheaders = { a = { env = \"B\" } }",
-            false,
-        ),
+        ("[providers.a]\nbase_url = \"x\"\napi_key = { file = \"y\" }\nheaders = { a = { env = \"B\" } }", false),
         ("[providers.a]\nbase_url = \"x\"\napi_key = { vault = \"y\" }", true),
     ] {
         let table: toml::Table = text.parse().unwrap();
@@ -139,12 +125,7 @@ fn every_key_has_a_description_and_every_default_fits() {
 fn descriptions(schema: &Value, root: &Value, path: &str, count: &mut usize) {
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
-        assert!(
-            property["description"]
-                .as_str()
-                .is_some_and(|text| text.ends_with(['.', '"'])),
-            "{path}"
-        );
+        assert!(property["description"].as_str().is_some_and(|text| text.ends_with(['.', '"'])), "{path}");
         if let Some(default) = property.get("default") {
             assert_eq!(fault(property, default, root, &path), None);
         }

@@ -99,12 +99,7 @@ pub(crate) fn decide(shared: &Shared, request: &Received, earlier: bool) -> Play
     }
     let script = shared.script_for(request, ask.as_ref().map_or("", |ask| &ask.model));
     let kind = shared.kind_now(&script);
-    let case = Case {
-        request,
-        dialect,
-        operation: ask.as_ref().map(|ask| ask.operation),
-        script,
-    };
+    let case = Case { request, dialect, operation: ask.as_ref().map(|ask| ask.operation), script };
     match kind {
         Kind::Hang => Play::Hang,
         Kind::Drop => Play::Drop,
@@ -120,11 +115,7 @@ impl Case<'_> {
     fn answer(self, ask: Option<&Ask>, kind: Kind, burst: bool) -> Play {
         let (mut answer, recording) = match &self.script.canned {
             Some(Canned::Raw(bytes)) => return Play::Raw(bytes.clone()),
-            Some(Canned::Http {
-                status,
-                content_type,
-                body,
-            }) => (Answer::canned(*status, content_type, body), None),
+            Some(Canned::Http { status, content_type, body }) => (Answer::canned(*status, content_type, body), None),
             None => match self.recording(ask) {
                 Some(row) => (Answer::recorded(row), Some(row)),
                 None => return Play::Answer(Answer::error(self.dialect, 404)),
@@ -165,27 +156,15 @@ impl Case<'_> {
                 return self.keep_pace(Answer::error(self.dialect, status).waiting(self.dialect, wait), answer);
             }
             Kind::Error200 => {
-                return self.keep_pace(
-                    Answer {
-                        status: 200,
-                        ..Answer::error(self.dialect, 500)
-                    },
-                    answer,
-                );
+                return self.keep_pace(Answer { status: 200, ..Answer::error(self.dialect, 500) }, answer);
             }
             Kind::FirstErr if !answer.stream => {
-                return Answer {
-                    status: 200,
-                    ..Answer::error(self.dialect, 500)
-                };
+                return Answer { status: 200, ..Answer::error(self.dialect, 500) };
             }
             Kind::Html => return Answer::plain(200, "text/html; charset=utf-8", Bytes::from_static(PAGE)),
             Kind::Empty => answer.set_pieces(Vec::new()),
             Kind::NoContent => {
-                return Answer {
-                    framing: Framing::NoBody,
-                    ..Answer::plain(204, "", Bytes::new())
-                };
+                return Answer { framing: Framing::NoBody, ..Answer::plain(204, "", Bytes::new()) };
             }
             Kind::Redirect => answer = Answer::redirect(),
             Kind::FirstErr => answer.set_pieces(self.error_event()),
@@ -219,17 +198,12 @@ impl Case<'_> {
 
     /// A fault that replaces the answer still comes as late as the answer would have.
     fn keep_pace(&self, replaced: Answer, answer: Answer) -> Answer {
-        Answer {
-            pace: answer.pace,
-            ..replaced
-        }
+        Answer { pace: answer.pace, ..replaced }
     }
 
     fn error_event(&self) -> Vec<Piece> {
         let row = recording::error_event(self.dialect, self.operation.unwrap_or(Operation::Chat));
-        row.map(|row| Piece::Bytes(Bytes::from_static(row.body)))
-            .into_iter()
-            .collect()
+        row.map(|row| Piece::Bytes(Bytes::from_static(row.body))).into_iter().collect()
     }
 }
 
@@ -248,11 +222,7 @@ impl Answer {
             status,
             headers,
             length: body.len() as u64,
-            pieces: if body.is_empty() {
-                Vec::new()
-            } else {
-                vec![Piece::Bytes(body)]
-            },
+            pieces: if body.is_empty() { Vec::new() } else { vec![Piece::Bytes(body)] },
             framing: Framing::Length,
             ending: Ending::Whole,
             hints: 0,
@@ -286,19 +256,14 @@ impl Answer {
 
     fn error(dialect: Dialect, status: u16) -> Self {
         match recording::error(dialect, status) {
-            Some(row) => Answer {
-                status,
-                ..Answer::recorded(row)
-            },
+            Some(row) => Answer { status, ..Answer::recorded(row) },
             None => Answer::plain(status, "application/json", Bytes::new()),
         }
     }
 
     fn redirect() -> Self {
         let mut answer = Answer::plain(302, "", Bytes::new());
-        answer
-            .headers
-            .push(("location".into(), "http://127.0.0.1:9/elsewhere".into()));
+        answer.headers.push(("location".into(), "http://127.0.0.1:9/elsewhere".into()));
         answer
     }
 
@@ -326,21 +291,14 @@ impl Answer {
                 ("anthropic-ratelimit-requests-limit", "50"),
                 ("anthropic-ratelimit-requests-remaining", "49"),
             ],
-            Dialect::Gemini => &[
-                ("server-timing", "gfet4t7; dur=312"),
-                ("x-content-type-options", "nosniff"),
-            ],
+            Dialect::Gemini => &[("server-timing", "gfet4t7; dur=312"), ("x-content-type-options", "nosniff")],
         };
-        self.headers
-            .extend(fields.iter().map(|(name, value)| (Cow::from(*name), Cow::from(*value))));
+        self.headers.extend(fields.iter().map(|(name, value)| (Cow::from(*name), Cow::from(*value))));
     }
 
     /// Says when to come again.
     fn waiting(mut self, dialect: Dialect, wait: Option<Wait>) -> Self {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let field: Option<(&str, String)> = wait.map(|wait| match wait {
             Wait::Seconds(s) => ("retry-after", s.to_string()),
             Wait::Millis(ms) => ("retry-after-ms", ms.to_string()),
@@ -428,10 +386,7 @@ impl Answer {
 
     fn split(&mut self) {
         self.map_events(|events| {
-            events
-                .iter()
-                .flat_map(|event| (0..event.len()).map(|i| event.slice(i..=i)))
-                .collect()
+            events.iter().flat_map(|event| (0..event.len()).map(|i| event.slice(i..=i))).collect()
         });
     }
 }
@@ -462,10 +417,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn events_leave_at_the_rate_and_a_late_one_does_not_shift_the_next() {
-        let pace = Pace {
-            rate: Some(10.0),
-            ..Pace::default()
-        };
+        let pace = Pace { rate: Some(10.0), ..Pace::default() };
         let start = Instant::now();
         pace.due(start, 0).await;
         assert_eq!(start.elapsed(), Duration::ZERO);

@@ -137,31 +137,15 @@ impl Ask {
             Some((head.rsplit('/').next().unwrap_or_default(), row))
         });
         if let Some((model, &(_, dialect, operation, stream))) = verb {
-            let mut ask = Ask {
-                dialect,
-                operation,
-                model: model.to_owned(),
-                stream,
-                traits: Vec::new(),
-            };
+            let mut ask = Ask { dialect, operation, model: model.to_owned(), stream, traits: Vec::new() };
             ask.look_into(&request.body);
             if dialect == Dialect::Gemini && stream && !query.split('&').any(|pair| pair == "alt=sse") {
                 ask.traits.push(Trait::JsonArray);
             }
-            return Some(Ask {
-                model: model.to_owned(),
-                stream,
-                ..ask
-            });
+            return Some(Ask { model: model.to_owned(), stream, ..ask });
         }
         let &(_, dialect, operation) = PATHS.iter().find(|row| path.ends_with(row.0))?;
-        let mut ask = Ask {
-            dialect,
-            operation,
-            model: String::new(),
-            stream: false,
-            traits: Vec::new(),
-        };
+        let mut ask = Ask { dialect, operation, model: String::new(), stream: false, traits: Vec::new() };
         ask.look_into(&request.body);
         Some(ask)
     }
@@ -174,13 +158,7 @@ impl Ask {
             None => return None,
         };
         let dialect = dialect_of(request);
-        Some(Ask {
-            dialect,
-            operation,
-            model: model.to_owned(),
-            stream: false,
-            traits: Vec::new(),
-        })
+        Some(Ask { dialect, operation, model: model.to_owned(), stream: false, traits: Vec::new() })
     }
 
     pub(crate) fn has(&self, what: Trait) -> bool {
@@ -253,18 +231,12 @@ impl Scan<'_> {
     fn traits(&self) -> Vec<Trait> {
         let tools = self.tools();
         [
-            (
-                tools > 1 && self.parallel_tool_calls != Some(false),
-                Trait::ParallelTools,
-            ),
+            (tools > 1 && self.parallel_tool_calls != Some(false), Trait::ParallelTools),
             (tools > 0, Trait::Tools),
             (self.wants_schema(), Trait::JsonSchema),
             (self.wants_thinking(), Trait::Thinking),
             (self.shows_image(), Trait::Image),
-            (
-                at(&self.stream_options, "/include_usage") == Some(&Value::Bool(true)),
-                Trait::Usage,
-            ),
+            (at(&self.stream_options, "/include_usage") == Some(&Value::Bool(true)), Trait::Usage),
             (self.encoding_format.as_deref() == Some("base64"), Trait::Base64),
             (self.input.is_some_and(|raw| is_batch(raw.get())), Trait::Batch),
             (self.response_format == Some("text".into()), Trait::PlainText),
@@ -283,11 +255,7 @@ impl Scan<'_> {
         if refused || self.ends_with_result() {
             return 0;
         }
-        let declared = |tool: &Value| {
-            tool.get("functionDeclarations")
-                .and_then(Value::as_array)
-                .map_or(1, Vec::len)
-        };
+        let declared = |tool: &Value| tool.get("functionDeclarations").and_then(Value::as_array).map_or(1, Vec::len);
         tools.iter().map(declared).sum()
     }
 
@@ -307,9 +275,7 @@ impl Scan<'_> {
     fn wants_schema(&self) -> bool {
         at(&self.response_format, "/type") == Some(&"json_schema".into())
             || at(&self.text, "/format/type") == Some(&"json_schema".into())
-            || ["/responseSchema", "/responseJsonSchema"]
-                .iter()
-                .any(|path| at(&self.generation_config, path).is_some())
+            || ["/responseSchema", "/responseJsonSchema"].iter().any(|path| at(&self.generation_config, path).is_some())
     }
 
     fn wants_thinking(&self) -> bool {

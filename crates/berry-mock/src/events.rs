@@ -23,11 +23,7 @@ impl Piece {
 
 /// The events of a stream: each with the blank line that ends it. A JSON array is cut after its commas.
 pub(crate) fn events(body: &Bytes) -> Vec<Bytes> {
-    let marks: &[&[u8]] = if body.first() == Some(&b'[') {
-        &[b"\n,\r\n"]
-    } else {
-        &[b"\n\n", b"\r\n\r\n", b"\r\r"]
-    };
+    let marks: &[&[u8]] = if body.first() == Some(&b'[') { &[b"\n,\r\n"] } else { &[b"\n\n", b"\r\n\r\n", b"\r\r"] };
     let mut rest = body.clone();
     let mut events = Vec::new();
     while !rest.is_empty() {
@@ -45,29 +41,16 @@ pub(crate) fn repeat(events: Vec<Bytes>, mark: &str, count: usize) -> Vec<Bytes>
         return events;
     };
     let last = events.iter().rposition(has_content).unwrap_or(first);
-    let content: Vec<Bytes> = events[first..=last]
-        .iter()
-        .filter(|event| has_content(event))
-        .cloned()
-        .collect();
+    let content: Vec<Bytes> = events[first..=last].iter().filter(|event| has_content(event)).cloned().collect();
     let middle = content.into_iter().cycle().take(count);
-    events[..first]
-        .iter()
-        .cloned()
-        .chain(middle)
-        .chain(events[last + 1..].iter().cloned())
-        .collect()
+    events[..first].iter().cloned().chain(middle).chain(events[last + 1..].iter().cloned()).collect()
 }
 
 /// The body with `filler` bytes put in where its content begins; without a mark, nothing.
 pub(crate) fn blow_up(body: &Bytes, mark: Option<&str>, filler: u64) -> Option<Vec<Piece>> {
     let mark = mark?.as_bytes();
     let at = memmem::find(body, mark)? + mark.len();
-    Some(vec![
-        Piece::Bytes(body.slice(..at)),
-        Piece::Fill(filler),
-        Piece::Bytes(body.slice(at..)),
-    ])
+    Some(vec![Piece::Bytes(body.slice(..at)), Piece::Fill(filler), Piece::Bytes(body.slice(at..))])
 }
 
 #[cfg(test)]
@@ -90,25 +73,15 @@ mod tests {
 
     #[test]
     fn repeated_content_keeps_what_stands_around_it() {
-        let events = ["start", "c1", "c2", "stop"]
-            .map(|s| Bytes::from_static(s.as_bytes()))
-            .to_vec();
-        assert_eq!(
-            repeat(events.clone(), "c", 5),
-            ["start", "c1", "c2", "c1", "c2", "c1", "stop"]
-        );
+        let events = ["start", "c1", "c2", "stop"].map(|s| Bytes::from_static(s.as_bytes())).to_vec();
+        assert_eq!(repeat(events.clone(), "c", 5), ["start", "c1", "c2", "c1", "c2", "c1", "stop"]);
         assert_eq!(repeat(events.clone(), "c", 0), ["start", "stop"]);
         assert_eq!(repeat(events.clone(), "nothing", 5), events);
     }
 
     #[test]
     fn a_blown_up_answer_is_as_much_longer() {
-        let pieces = blow_up(
-            &Bytes::from_static(b"{\"content\": \"x\"}"),
-            Some("\"content\": \""),
-            1000,
-        )
-        .unwrap();
+        let pieces = blow_up(&Bytes::from_static(b"{\"content\": \"x\"}"), Some("\"content\": \""), 1000).unwrap();
         assert_eq!(pieces.iter().map(Piece::len).sum::<u64>(), 1016);
     }
 }

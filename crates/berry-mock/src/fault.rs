@@ -118,76 +118,34 @@ pub const FAULTS: &[Row] = &[
     plain("bighead", Kind::BigHead, "a header of 1 MiB"),
     plain("drop", Kind::Drop, "reset before any byte"),
     plain("dupcl", Kind::DupCl, "two different content-lengths"),
-    plain(
-        "early",
-        Kind::Early,
-        "answers before the body has been read, then closes",
-    ),
+    plain("early", Kind::Early, "answers before the body has been read, then closes"),
     plain("empty", Kind::Empty, "200 with an empty body"),
-    plain(
-        "errevent",
-        Kind::ErrEvent,
-        "the dialect's error event half way through a stream",
-    ),
+    plain("errevent", Kind::ErrEvent, "the dialect's error event half way through a stream"),
     plain("error200", Kind::Error200, "200 with a JSON error object"),
     plain("extra", Kind::Extra, "bytes after the end of the answer"),
-    plain(
-        "firsterr",
-        Kind::FirstErr,
-        "the dialect's error event as a stream's first",
-    ),
-    counted(
-        "gap",
-        1000,
-        |n| Kind::Gap(Duration::from_millis(n)),
-        "the head at once, the body N ms later",
-    ),
+    plain("firsterr", Kind::FirstErr, "the dialect's error event as a stream's first"),
+    counted("gap", 1000, |n| Kind::Gap(Duration::from_millis(n)), "the head at once, the body N ms later"),
     plain("hang", Kind::Hang, "never answers"),
     plain("html", Kind::Html, "200 with an HTML page"),
     counted("huge", 16, Kind::Huge, "200 whose content is N MiB"),
-    plain(
-        "malformed",
-        Kind::Malformed,
-        "200 whose JSON is broken; in a stream, one event's",
-    ),
-    plain(
-        "noend",
-        Kind::NoEnd,
-        "half of a stream's events, then a well-formed end of the HTTP answer",
-    ),
+    plain("malformed", Kind::Malformed, "200 whose JSON is broken; in a stream, one event's"),
+    plain("noend", Kind::NoEnd, "half of a stream's events, then a well-formed end of the HTTP answer"),
     plain("nolen", Kind::NoLen, "a body that ends with the connection"),
     plain("ok", Kind::Ok, "no fault"),
     plain("reset", Kind::Reset, "reset half way through the answer"),
-    counted(
-        "slow",
-        1000,
-        |n| Kind::Slow(Duration::from_millis(n)),
-        "first byte after N ms",
-    ),
+    counted("slow", 1000, |n| Kind::Slow(Duration::from_millis(n)), "first byte after N ms"),
     plain("split", Kind::Split, "each byte of the body its own write"),
-    plain(
-        "stale",
-        Kind::Stale,
-        "answers a connection's first request, resets at each further one",
-    ),
+    plain("stale", Kind::Stale, "answers a connection's first request, resets at each further one"),
     plain("stall", Kind::Stall, "half of the answer, then silence"),
     plain("truncate", Kind::Truncate, "clean close half way through the answer"),
 ];
 
 const fn plain(name: &'static str, kind: Kind, doc: &'static str) -> Row {
-    Row {
-        name,
-        doc,
-        make: Make::Plain(kind),
-    }
+    Row { name, doc, make: Make::Plain(kind) }
 }
 
 const fn counted(name: &'static str, default: u64, kind: fn(u64) -> Kind, doc: &'static str) -> Row {
-    Row {
-        name,
-        doc,
-        make: Make::Counted(default, kind),
-    }
+    Row { name, doc, make: Make::Counted(default, kind) }
 }
 
 // === impl Fault ===
@@ -204,14 +162,10 @@ impl Fault {
         let name = words.next().unwrap_or_default();
         let mut tail = Tail::default();
         for word in words {
-            tail.read(word)
-                .ok_or_else(|| unknown(text, &format!("cannot read `{word}`")))?;
+            tail.read(word).ok_or_else(|| unknown(text, &format!("cannot read `{word}`")))?;
         }
         let kind = kind(name, &tail).ok_or_else(|| unknown(text, &format!("there is no fault `{name}`")))?;
-        Ok(Fault {
-            kind,
-            percent: tail.percent.unwrap_or(100),
-        })
+        Ok(Fault { kind, percent: tail.percent.unwrap_or(100) })
     }
 
     /// Does it hit the request with this number? The seed only shifts the order.
@@ -259,10 +213,7 @@ fn kind(name: &str, tail: &Tail) -> Option<Kind> {
     }
     let status: u16 = name.parse().ok().filter(|status| (400..600).contains(status))?;
     let usual = matches!(status, 429 | 503).then_some(Wait::Seconds(1));
-    Some(Kind::Status(
-        status,
-        tail.wait.or(usual).filter(|wait| *wait != Wait::Seconds(0)),
-    ))
+    Some(Kind::Status(status, tail.wait.or(usual).filter(|wait| *wait != Wait::Seconds(0))))
 }
 
 fn unknown(text: &str, why: &str) -> String {
@@ -270,11 +221,7 @@ fn unknown(text: &str, why: &str) -> String {
         "unknown fault `{text}`: {why}; a fault is a status (400 to 599, with -rSECONDS for retry-after) or one of"
     );
     for row in FAULTS {
-        let number = if matches!(row.make, Make::Counted(..)) {
-            "-N"
-        } else {
-            ""
-        };
+        let number = if matches!(row.make, Make::Counted(..)) { "-N" } else { "" };
         let _ = write!(message, " {}{number}", row.name);
     }
     message + ", each also with -pPERCENT"
@@ -286,11 +233,7 @@ pub fn help() -> String {
         "STATUS      this status (400 to 599) with the dialect's error body; -rSECONDS sets retry-after\n",
     );
     for row in FAULTS {
-        let number = if matches!(row.make, Make::Counted(..)) {
-            "-N"
-        } else {
-            ""
-        };
+        let number = if matches!(row.make, Make::Counted(..)) { "-N" } else { "" };
         let _ = writeln!(text, "{:<12}{}", format!("{}{number}", row.name), row.doc);
     }
     text
@@ -304,31 +247,13 @@ mod tests {
     fn names_of_the_benchmark_mock_are_understood() {
         let read = |text| Fault::parse(text).unwrap();
         assert_eq!(read("500"), Fault::always(Kind::Status(500, None)));
-        assert_eq!(
-            read("500-p30"),
-            Fault {
-                kind: Kind::Status(500, None),
-                percent: 30
-            }
-        );
+        assert_eq!(read("500-p30"), Fault { kind: Kind::Status(500, None), percent: 30 });
         assert_eq!(read("429-r5"), Fault::always(Kind::Status(429, Some(Wait::Seconds(5)))));
         assert_eq!(read("429-r0"), Fault::always(Kind::Status(429, None)));
-        assert_eq!(
-            read("429-rm250"),
-            Fault::always(Kind::Status(429, Some(Wait::Millis(250))))
-        );
+        assert_eq!(read("429-rm250"), Fault::always(Kind::Status(429, Some(Wait::Millis(250)))));
         assert_eq!(read("slow-2000"), Fault::always(Kind::Slow(Duration::from_secs(2))));
         assert_eq!(read("huge-16"), Fault::always(Kind::Huge(16)));
-        for name in [
-            "401",
-            "503",
-            "hang",
-            "drop",
-            "reset",
-            "truncate",
-            "malformed",
-            "errevent",
-        ] {
+        for name in ["401", "503", "hang", "drop", "reset", "truncate", "malformed", "errevent"] {
             read(name);
         }
     }
@@ -352,10 +277,7 @@ mod tests {
     #[test]
     fn a_percentage_hits_exactly_that_many_of_each_hundred() {
         for (percent, seed) in [(0, 0), (1, 3), (30, 0), (30, 77), (99, 5), (100, 12)] {
-            let fault = Fault {
-                kind: Kind::Drop,
-                percent,
-            };
+            let fault = Fault { kind: Kind::Drop, percent };
             for start in [0, 41, 1000] {
                 let hits = (start..start + 100).filter(|n| fault.hits(*n, seed)).count();
                 assert_eq!(hits, usize::from(percent));

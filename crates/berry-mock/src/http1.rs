@@ -20,14 +20,7 @@ use crate::server::{Shared, Wire};
 /// Serves one connection to its end.
 pub(crate) async fn serve<W: Wire>(wire: W, shared: Arc<Shared>, number: u64) {
     let (reader, writer) = split(wire);
-    let mut connection = Connection {
-        reader,
-        writer,
-        unread: BytesMut::new(),
-        shared,
-        number,
-        served: 0,
-    };
+    let mut connection = Connection { reader, writer, unread: BytesMut::new(), shared, number, served: 0 };
     // An error is the client's leaving, which the journal has noted.
     let farewell = connection.run().await.unwrap_or(Farewell::Close);
     let wire = connection.reader.unsplit(connection.writer);
@@ -108,9 +101,7 @@ impl<W: Wire> Connection<W> {
             if let Some(end) = memmem::find(&self.unread, b"\r\n\r\n") {
                 let bytes = self.unread.split_to(end + 4);
                 let text = String::from_utf8_lossy(&bytes[..end]);
-                return Head::parse(&text, self.number)
-                    .map(Some)
-                    .ok_or_else(|| io::Error::other("no request head"));
+                return Head::parse(&text, self.number).map(Some).ok_or_else(|| io::Error::other("no request head"));
             }
             let idle = self.unread.is_empty();
             self.unread.reserve(READ);
@@ -150,8 +141,7 @@ impl<W: Wire> Connection<W> {
         match head.body {
             BodyLength::Known(length) => {
                 // A length that lies costs address space only.
-                self.unread
-                    .reserve(length.saturating_sub(self.unread.len()).min(64 << 20));
+                self.unread.reserve(length.saturating_sub(self.unread.len()).min(64 << 20));
                 while self.unread.len() < length {
                     if let Err(gone) = self.more().await {
                         head.received.body = self.unread.split().freeze();
@@ -251,22 +241,11 @@ impl Head {
             connection,
             ..Received::default()
         };
-        let is = |name, word: &str| {
-            received
-                .header(name)
-                .is_some_and(|value| value.eq_ignore_ascii_case(word))
-        };
+        let is = |name, word: &str| received.header(name).is_some_and(|value| value.eq_ignore_ascii_case(word));
         let chunked = is("transfer-encoding", "chunked");
-        let length = received
-            .header("content-length")
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(0);
+        let length = received.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
         Some(Head {
-            body: if chunked {
-                BodyLength::Chunked
-            } else {
-                BodyLength::Known(length)
-            },
+            body: if chunked { BodyLength::Chunked } else { BodyLength::Known(length) },
             expects_continue: is("expect", "100-continue"),
             keep_alive: !is("connection", "close") && (version != "HTTP/1.0" || is("connection", "keep-alive")),
             received,
@@ -384,9 +363,7 @@ async fn fill<W: Wire>(out: &mut WriteHalf<W>, pending: &mut Vec<u8>, length: u6
 /// The head, and the 103 heads before it.
 fn head(answer: &Answer, keep_alive: bool) -> String {
     let mut text = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n".repeat(answer.hints);
-    let reason = http::StatusCode::from_u16(answer.status)
-        .ok()
-        .and_then(|status| status.canonical_reason());
+    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
     // Writing to a string does not fail.
     let _ = write!(text, "HTTP/1.1 {} {}\r\n", answer.status, reason.unwrap_or("Unknown"));
     for (name, value) in &answer.headers {
@@ -394,12 +371,9 @@ fn head(answer: &Answer, keep_alive: bool) -> String {
     }
     let _ = match answer.framing {
         Framing::Length => write!(text, "content-length: {}\r\n", answer.length),
-        Framing::TwoLengths => write!(
-            text,
-            "content-length: {}\r\ncontent-length: {}\r\n",
-            answer.length,
-            answer.length + 7
-        ),
+        Framing::TwoLengths => {
+            write!(text, "content-length: {}\r\ncontent-length: {}\r\n", answer.length, answer.length + 7)
+        }
         Framing::Chunked => write!(text, "transfer-encoding: chunked\r\n"),
         Framing::Close | Framing::NoBody => Ok(()),
     };
@@ -422,12 +396,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_starts_after_its_ttfb_and_each_event_is_a_write_at_its_time() {
-        let options = Options {
-            ttfb: Duration::from_secs(2),
-            rate: Some(4.0),
-            chunks: Some(10),
-            ..Options::default()
-        };
+        let options = Options { ttfb: Duration::from_secs(2), rate: Some(4.0), chunks: Some(10), ..Options::default() };
         let (mut client, server) = duplex(64 << 10);
         let serving = tokio::spawn(serve(server, Shared::new(options), 1));
         let request = "POST /v1/messages HTTP/1.1\r\ncontent-length: 15\r\n\r\n{\"stream\":true}";

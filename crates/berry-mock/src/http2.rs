@@ -73,15 +73,9 @@ async fn handle(
 
 fn received(parts: &http::request::Parts, connection: u64) -> Received {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let authority = parts
-        .uri
-        .authority()
-        .map(|authority| (":authority".to_owned(), authority.to_string()));
+    let authority = parts.uri.authority().map(|authority| (":authority".to_owned(), authority.to_string()));
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let fields = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), text(value)));
+    let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
     Received {
         method: parts.method.to_string(),
         path,
@@ -116,12 +110,7 @@ fn respond(answer: Answer, ticket: Ticket) -> io::Result<Response<Played>> {
     }
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(send(answer, sender));
-    response
-        .body(Played {
-            receiver,
-            ticket: Some(ticket),
-        })
-        .map_err(io::Error::other)
+    response.body(Played { receiver, ticket: Some(ticket) }).map_err(io::Error::other)
 }
 
 /// Hands the pieces over at their time; an error resets the stream. It ends when the body is gone.

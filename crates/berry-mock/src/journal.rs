@@ -93,10 +93,7 @@ pub(crate) struct Ticket {
 impl Received {
     /// The first field of that name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text, for assertions.
@@ -134,23 +131,15 @@ impl Journal {
             kept.dropped += 1;
         }
         // Two connections may count and push in different orders, so the number is that of the entry.
-        let number = if self.limit == 0 {
-            number
-        } else {
-            kept.dropped + kept.entries.len() as u64 - 1
-        };
+        let number = if self.limit == 0 { number } else { kept.dropped + kept.entries.len() as u64 - 1 };
         drop(kept);
         self.changed.send_replace(());
-        Ticket {
-            entry: Some((self.clone(), number)),
-        }
+        Ticket { entry: Some((self.clone(), number)) }
     }
 
     fn settle(&self, number: u64, note: impl FnOnce(&mut Received)) {
         let mut kept = self.kept();
-        let index = number
-            .checked_sub(kept.dropped)
-            .and_then(|index| usize::try_from(index).ok());
+        let index = number.checked_sub(kept.dropped).and_then(|index| usize::try_from(index).ok());
         if let Some(entry) = index.and_then(|index| kept.entries.get_mut(index)) {
             note(entry);
         }

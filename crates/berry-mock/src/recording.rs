@@ -215,18 +215,13 @@ pub(crate) fn answering(ask: &Ask) -> Option<&'static Recording> {
         _ => false,
     };
     let mine = || RECORDINGS.iter().filter(|row| row.dialect == ask.dialect);
-    mine()
-        .find(|row| wished(row, ask.stream))
-        .or_else(|| mine().find(|row| wished(row, false)))
+    mine().find(|row| wished(row, ask.stream)).or_else(|| mine().find(|row| wished(row, false)))
 }
 
 /// The recorded body of an error, and that of a 500 for a status that has none.
 pub(crate) fn error(dialect: Dialect, status: u16) -> Option<&'static Recording> {
-    let find = |status| {
-        RECORDINGS
-            .iter()
-            .find(|row| row.dialect == dialect && matches!(row.when, Error(s) if s == status))
-    };
+    let find =
+        |status| RECORDINGS.iter().find(|row| row.dialect == dialect && matches!(row.when, Error(s) if s == status));
     find(status).or_else(|| find(500))
 }
 
@@ -297,10 +292,7 @@ mod tests {
                 serde_json::from_slice::<serde_json::Value>(row.body).unwrap_or_else(|e| panic!("{}: {e}", row.file));
             } else if row.is_stream() && row.name != "chat-stream-odd" {
                 let text = std::str::from_utf8(row.body).unwrap();
-                for data in text
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("data: "))
-                    .filter(|data| *data != "[DONE]")
+                for data in text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]")
                 {
                     serde_json::from_str::<serde_json::Value>(data).unwrap_or_else(|e| panic!("{}: {e}", row.file));
                 }
@@ -311,14 +303,7 @@ mod tests {
     /// Clients decode these fields, and some refuse the whole answer if they cannot.
     #[test]
     fn what_is_base64_by_its_field_is_well_formed() {
-        let fields = [
-            "thoughtSignature",
-            "signature",
-            "data",
-            "b64_json",
-            "audio",
-            "embedding",
-        ];
+        let fields = ["thoughtSignature", "signature", "data", "b64_json", "audio", "embedding"];
         let mut seen = 0;
         for row in RECORDINGS.iter().filter(|row| !row.file.ends_with(".mp3")) {
             // Quotation marks within a text can only shift where strings are seen to begin, not invent such a field.
@@ -345,11 +330,7 @@ mod tests {
     fn content_marks_are_found_in_their_recordings() {
         for row in RECORDINGS {
             let Some(mark) = row.content else { continue };
-            assert!(
-                memchr::memmem::find(row.body, mark.as_bytes()).is_some(),
-                "{}",
-                row.file
-            );
+            assert!(memchr::memmem::find(row.body, mark.as_bytes()).is_some(), "{}", row.file);
         }
     }
 }

@@ -172,11 +172,7 @@ impl Script {
     /// Answers this.
     #[must_use]
     pub fn answer(mut self, status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        self.canned = Some(Canned::Http {
-            status,
-            content_type: content_type.to_owned(),
-            body: body.into(),
-        });
+        self.canned = Some(Canned::Http { status, content_type: content_type.to_owned(), body: body.into() });
         self
     }
 
@@ -271,31 +267,19 @@ mod tests {
         assert_eq!(script.ttfb, Some(Duration::from_millis(200)));
         assert_eq!(script.rate, Some(50.0));
         assert_eq!(script.chunks, Some(500));
-        assert_eq!(
-            script.fault,
-            Some(Fault {
-                kind: Kind::Reset,
-                percent: 30
-            })
-        );
+        assert_eq!(script.fault, Some(Fault { kind: Kind::Reset, percent: 30 }));
     }
 
     #[test]
     fn a_model_name_without_the_mark_or_with_another_word_sets_nothing() {
         for model in ["gpt-4o-mini", "500", "mock-gpt", "mock-", "mock"] {
             let script = Script::of_model(model);
-            assert!(
-                script.fault.is_none() && script.ttfb.is_none() && script.play.is_none(),
-                "{model}"
-            );
+            assert!(script.fault.is_none() && script.ttfb.is_none() && script.play.is_none(), "{model}");
         }
     }
 
     #[test]
     fn a_model_name_can_name_a_recording() {
-        assert_eq!(
-            Script::of_model("mock-play-chat-stream-crlf").play.as_deref(),
-            Some("chat-stream-crlf")
-        );
+        assert_eq!(Script::of_model("mock-play-chat-stream-crlf").play.as_deref(), Some("chat-stream-crlf"));
     }
 }

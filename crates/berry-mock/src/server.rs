@@ -56,11 +56,7 @@ impl Wire for TcpStream {
 impl Mock {
     /// Binds `options.listen` and serves until dropped, on the caller's runtime.
     pub async fn start(options: Options) -> io::Result<Mock> {
-        let socket = if options.listen.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if options.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // So that a stopped backend can come back on its address at once.
         socket.set_reuseaddr(true)?;
         socket.bind(options.listen)?;
@@ -74,12 +70,7 @@ impl Mock {
         let secure = acceptor.is_tls();
         let shared = Shared::new(options);
         let accepting = tokio::spawn(accept(listener, acceptor, shared.clone()));
-        Ok(Mock {
-            addr,
-            shared,
-            accepting,
-            secure,
-        })
+        Ok(Mock { addr, shared, accepting, secure })
     }
 
     /// Where it listens.
@@ -89,11 +80,7 @@ impl Mock {
 
     /// `http://ADDR`, or `https://localhost:PORT` with TLS; without a slash at the end.
     pub fn url(&self) -> String {
-        if self.secure {
-            format!("https://localhost:{}", self.addr.port())
-        } else {
-            format!("http://{}", self.addr)
-        }
+        if self.secure { format!("https://localhost:{}", self.addr.port()) } else { format!("http://{}", self.addr) }
     }
 
     /// Everything received so far.
@@ -113,11 +100,7 @@ impl Mock {
 
     /// Says how the next POST that no earlier script takes is answered.
     pub fn script(&self, script: impl Into<Script>) {
-        self.shared
-            .scripts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(script.into());
+        self.shared.scripts.lock().unwrap_or_else(PoisonError::into_inner).push_back(script.into());
     }
 
     /// How many scripts still wait for their request.
@@ -167,29 +150,16 @@ impl Shared {
         let Some(key) = &self.options.require_key else {
             return true;
         };
-        let bearer = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
+        let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         let fields = ["x-api-key", "api-key", "x-goog-api-key"].map(|name| request.header(name));
-        let query = split_query(&request.path)
-            .1
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("key="));
-        fields
-            .into_iter()
-            .chain([bearer, query])
-            .flatten()
-            .any(|given| given == key)
+        let query = split_query(&request.path).1.split('&').find_map(|pair| pair.strip_prefix("key="));
+        fields.into_iter().chain([bearer, query]).flatten().any(|given| given == key)
     }
 
     /// Script, model name and options, laid over each other. Only a POST takes a script off the queue.
     pub(crate) fn script_for(&self, request: &Received, model: &str) -> Script {
         let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        let pushed = if request.method == "POST" {
-            scripts.pop_front()
-        } else {
-            None
-        };
+        let pushed = if request.method == "POST" { scripts.pop_front() } else { None };
         let options = Script {
             fault: self.options.fault,
             ttfb: Some(self.options.ttfb),
@@ -236,9 +206,7 @@ struct Acceptor {
 #[cfg(feature = "tls")]
 impl Acceptor {
     fn new(options: &Options) -> io::Result<Self> {
-        Ok(Acceptor {
-            tls: options.tls.as_ref().map(crate::tls::Tls::acceptor).transpose()?,
-        })
+        Ok(Acceptor { tls: options.tls.as_ref().map(crate::tls::Tls::acceptor).transpose()? })
     }
 
     fn is_tls(&self) -> bool {

@@ -30,12 +30,7 @@ pub struct Tls {
 impl Tls {
     /// This certificate, offering both HTTP versions.
     pub fn new(cert: impl Into<String>, key: impl Into<String>) -> Self {
-        Tls {
-            cert: cert.into(),
-            key: key.into(),
-            http2: true,
-            http1: true,
-        }
+        Tls { cert: cert.into(), key: key.into(), http2: true, http1: true }
     }
 
     pub(crate) fn acceptor(&self) -> io::Result<TlsAcceptor> {
@@ -49,21 +44,14 @@ impl Tls {
             .with_single_cert(certs.map_err(io::Error::other)?, key)
             .map_err(io::Error::other)?;
         let offers = [(self.http2, "h2"), (self.http1, "http/1.1")];
-        config.alpn_protocols = offers
-            .iter()
-            .filter(|offer| offer.0)
-            .map(|offer| offer.1.into())
-            .collect();
+        config.alpn_protocols = offers.iter().filter(|offer| offer.0).map(|offer| offer.1.into()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("http2", &self.http2)
-            .field("http1", &self.http1)
-            .finish_non_exhaustive()
+        f.debug_struct("Tls").field("http2", &self.http2).field("http1", &self.http1).finish_non_exhaustive()
     }
 }
 

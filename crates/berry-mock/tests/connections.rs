@@ -25,9 +25,7 @@ async fn a_connection_is_kept_and_pipelined_requests_are_answered_in_order() {
     let both = chat("m", false) + &post("/v1/moderations", "{}");
     stream.write_all(both.as_bytes()).await.unwrap();
     read_until(&mut stream, |bytes| bytes.ends_with(recorded("moderations"))).await;
-    let journal = mock
-        .wait_for(|journal| journal.len() == 2 && journal[1].completed)
-        .await;
+    let journal = mock.wait_for(|journal| journal.len() == 2 && journal[1].completed).await;
     assert_eq!(journal[0].path, "/v1/chat/completions");
     assert_eq!((journal[0].connection, journal[1].connection), (1, 1));
     assert_eq!(mock.stats().connections, 1);
@@ -42,10 +40,7 @@ async fn the_journal_holds_the_request_as_it_came() {
     stream.write_all(request.as_bytes()).await.unwrap();
     drain(&mut stream).await;
     let received = mock.wait_for(|journal| journal[0].completed).await.remove(0);
-    assert_eq!(
-        (received.method.as_str(), received.path.as_str()),
-        ("POST", "/v1/embeddings?a=b")
-    );
+    assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", "/v1/embeddings?a=b"));
     assert_eq!(received.text(), r#"{"input":"hi"}"#);
     assert_eq!(received.http_version, "HTTP/1.1");
     let names: Vec<&str> = received.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -57,14 +52,9 @@ async fn the_journal_holds_the_request_as_it_came() {
 async fn a_client_that_leaves_within_its_body_is_noted_with_what_had_come() {
     let mock = mock().await;
     let mut stream = TcpStream::connect(mock.addr()).await.unwrap();
-    stream
-        .write_all(b"POST /v1/messages HTTP/1.1\r\ncontent-length: 99\r\n\r\n{\"mod")
-        .await
-        .unwrap();
+    stream.write_all(b"POST /v1/messages HTTP/1.1\r\ncontent-length: 99\r\n\r\n{\"mod").await.unwrap();
     drop(stream);
-    let journal = mock
-        .wait_for(|journal| journal.first().is_some_and(|request| request.cancelled))
-        .await;
+    let journal = mock.wait_for(|journal| journal.first().is_some_and(|request| request.cancelled)).await;
     assert_eq!(journal[0].text(), "{\"mod");
 }
 
@@ -89,12 +79,7 @@ async fn stopping_closes_everything_and_the_address_can_be_taken_again() {
     first.stop().await;
     assert!(drain(&mut stream).await.bytes.is_empty());
     assert!(TcpStream::connect(addr).await.is_err());
-    let again = Mock::start(Options {
-        listen: addr,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let again = Mock::start(Options { listen: addr, ..Options::default() }).await.unwrap();
     TcpStream::connect(again.addr()).await.unwrap();
 }
 
@@ -112,30 +97,18 @@ async fn idle_connections_are_closed_on_demand() {
 
 #[tokio::test]
 async fn the_journal_keeps_no_more_than_it_may() {
-    let mock = Mock::start(Options {
-        journal_limit: 2,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+    let mock = Mock::start(Options { journal_limit: 2, ..Options::default() }).await.unwrap();
     for model in ["a", "b", "c"] {
         harness::ask(&mock, &chat(model, false)).await;
     }
-    let journal = mock
-        .wait_for(|journal| journal.iter().all(|request| request.completed))
-        .await;
+    let journal = mock.wait_for(|journal| journal.iter().all(|request| request.completed)).await;
     assert_eq!((journal.len(), mock.stats().requests), (2, 3));
     assert!(journal[0].text().contains("\"b\""));
 }
 
 async fn page(mock: &Mock, path: &str) -> serde_json::Value {
-    let answer = harness::ask(mock, &format!("GET {path} HTTP/1.1\r\n\r\n"))
-        .await
-        .parse();
-    assert_eq!(
-        (answer.status, answer.field("content-type")),
-        (200, Some("application/json"))
-    );
+    let answer = harness::ask(mock, &format!("GET {path} HTTP/1.1\r\n\r\n")).await.parse();
+    assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
     serde_json::from_slice(&answer.body).unwrap()
 }
 
@@ -160,8 +133,7 @@ async fn the_journal_is_served_as_json_oldest_first() {
     ] {
         harness::ask(&mock, &request).await;
     }
-    mock.wait_for(|journal| journal.iter().all(|request| request.completed))
-        .await;
+    mock.wait_for(|journal| journal.iter().all(|request| request.completed)).await;
     let journal = page(&mock, "/__journal").await;
     let models: Vec<&str> = (0..4).map(|i| journal[i]["model"].as_str().unwrap()).collect();
     assert_eq!(models, ["gpt-4o-mini", "whisper-1", "gemini-2.5-flash", ""]);
@@ -192,16 +164,8 @@ async fn the_mocks_own_pages_are_not_journaled_and_take_no_script() {
     let nothing = harness::ask(&mock, &post("/__nothing", "{}")).await.parse();
     assert_eq!((nothing.status, mock.scripts_left()), (404, 1));
     let mut client = http2(TcpStream::connect(mock.addr()).await.unwrap()).await;
-    let over_http2 = http::Request::get(format!("{}/__journal", mock.url()))
-        .body(Full::default())
-        .unwrap();
-    let answer = client
-        .send_request(over_http2)
-        .await
-        .unwrap()
-        .into_body()
-        .collect()
-        .await;
+    let over_http2 = http::Request::get(format!("{}/__journal", mock.url())).body(Full::default()).unwrap();
+    let answer = client.send_request(over_http2).await.unwrap().into_body().collect().await;
     assert_eq!(answer.unwrap().to_bytes(), "[]");
     let stats = Stats {
         connections: mock.stats().connections,
@@ -225,18 +189,15 @@ async fn the_journals_page_shows_the_beginning_of_a_long_body() {
 type Client = SendRequest<Full<Bytes>>;
 
 async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Client {
-    let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     client
 }
 
 fn request(mock: &Mock, model: &str, stream: bool) -> http::Request<Full<Bytes>> {
     let body = format!(r#"{{"model":"{model}","stream":{stream},"messages":[]}}"#);
-    http::Request::post(format!("{}/v1/chat/completions", mock.url()))
-        .body(Full::from(body))
-        .unwrap()
+    http::Request::post(format!("{}/v1/chat/completions", mock.url())).body(Full::from(body)).unwrap()
 }
 
 #[tokio::test]
@@ -248,9 +209,7 @@ async fn http2_is_spoken_by_prior_knowledge_with_the_same_bytes() {
         assert_eq!(response.status(), 200);
         assert!(response.into_body().collect().await.unwrap().to_bytes() == recorded(name));
     }
-    let journal = mock
-        .wait_for(|journal| journal.iter().filter(|request| request.completed).count() == 2)
-        .await;
+    let journal = mock.wait_for(|journal| journal.iter().filter(|request| request.completed).count() == 2).await;
     assert_eq!(journal[0].http_version, "HTTP/2.0");
     assert_eq!(journal[0].header(":authority"), Some(mock.addr().to_string().as_str()));
 }
@@ -262,10 +221,7 @@ async fn http2_faults_hit_their_stream_and_no_other() {
     assert!(client.send_request(request(&mock, "mock-drop", true)).await.is_err());
     let reset = client.send_request(request(&mock, "mock-reset", true)).await.unwrap();
     assert!(reset.into_body().collect().await.is_err());
-    let cut = client
-        .send_request(request(&mock, "mock-truncate", true))
-        .await
-        .unwrap();
+    let cut = client.send_request(request(&mock, "mock-truncate", true)).await.unwrap();
     let cut = cut.into_body().collect().await.unwrap().to_bytes();
     assert!(recorded("chat-stream").starts_with(&cut) && cut.len() < recorded("chat-stream").len());
     let response = client.send_request(request(&mock, "mock-503", false)).await.unwrap();
@@ -301,39 +257,25 @@ mod tls {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap();
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let stream = TcpStream::connect(mock.addr()).await.unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(ServerName::try_from("localhost").unwrap(), stream)
-            .await
-            .unwrap()
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
     }
 
     #[tokio::test]
     async fn alpn_chooses_the_http_version() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let tls = Some(Tls::new(made.cert.pem(), made.signing_key.serialize_pem()));
-        let mock = Mock::start(Options {
-            tls,
-            ..Options::default()
-        })
-        .await
-        .unwrap();
+        let mock = Mock::start(Options { tls, ..Options::default() }).await.unwrap();
         let mut client = http2(connect(&mock, &made.cert, &["h2", "http/1.1"]).await).await;
         let response = client.send_request(request(&mock, "m", false)).await.unwrap();
         assert!(response.into_body().collect().await.unwrap().to_bytes() == recorded("chat"));
         let mut stream = connect(&mock, &made.cert, &["http/1.1"]).await;
         stream.write_all(chat("m", false).as_bytes()).await.unwrap();
-        let journal = mock
-            .wait_for(|journal| journal.len() == 2 && journal[1].completed)
-            .await;
-        assert_eq!(
-            (journal[0].http_version, journal[1].http_version),
-            ("HTTP/2.0", "HTTP/1.1")
-        );
+        let journal = mock.wait_for(|journal| journal.len() == 2 && journal[1].completed).await;
+        assert_eq!((journal[0].http_version, journal[1].http_version), ("HTTP/2.0", "HTTP/1.1"));
     }
 }

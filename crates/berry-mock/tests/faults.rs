@@ -37,13 +37,9 @@ async fn a_status_comes_with_the_dialects_body_and_its_wait() {
     }
     let date = ask(&mock, &chat("mock-429-rd60", false)).await.parse();
     assert!(date.field("retry-after").unwrap().ends_with(" GMT"));
-    let body = ask(&mock, &post("/v1/messages", r#"{"model":"mock-529"}"#))
-        .await
-        .parse();
+    let body = ask(&mock, &post("/v1/messages", r#"{"model":"mock-529"}"#)).await.parse();
     assert!(body.status == 529 && body.text().contains("overloaded_error"));
-    let body = ask(&mock, &post("/v1beta/models/mock-429:generateContent", "{}"))
-        .await
-        .parse();
+    let body = ask(&mock, &post("/v1beta/models/mock-429:generateContent", "{}")).await.parse();
     assert!(body.status == 429 && body.text().contains("RESOURCE_EXHAUSTED"));
 }
 
@@ -52,13 +48,7 @@ async fn a_percentage_is_deterministic_and_exact() {
     let mut runs = Vec::new();
     for seed in [0, 0, 50] {
         let fault = Some(Fault::parse("500-p30").unwrap());
-        let mock = Mock::start(Options {
-            fault,
-            seed,
-            ..Options::default()
-        })
-        .await
-        .unwrap();
+        let mock = Mock::start(Options { fault, seed, ..Options::default() }).await.unwrap();
         let mut statuses = Vec::new();
         for _ in 0..100 {
             statuses.push(ask(&mock, &chat("m", false)).await.parse().status);
@@ -87,10 +77,7 @@ async fn hang_never_answers_and_sees_the_client_leave() {
 #[tokio::test]
 async fn drop_resets_before_any_byte() {
     let answer = ask(&mock().await, &chat("mock-drop", false)).await;
-    assert_eq!(
-        (answer.bytes.len(), answer.error),
-        (0, Some(ErrorKind::ConnectionReset))
-    );
+    assert_eq!((answer.bytes.len(), answer.error), (0, Some(ErrorKind::ConnectionReset)));
 }
 
 #[tokio::test]
@@ -103,10 +90,7 @@ async fn stale_answers_the_first_request_of_a_connection_and_resets_at_the_next(
         read_until(&mut stream, |bytes| bytes.ends_with(whole)).await;
         stream.write_all(chat("m", false).as_bytes()).await.unwrap();
         let answer = drain(&mut stream).await;
-        assert_eq!(
-            (answer.bytes.len(), answer.error),
-            (0, Some(ErrorKind::ConnectionReset))
-        );
+        assert_eq!((answer.bytes.len(), answer.error), (0, Some(ErrorKind::ConnectionReset)));
     }
 }
 
@@ -156,10 +140,7 @@ async fn slow_delays_the_head_and_gap_the_body() {
     assert_eq!(ask(&mock, &chat("mock-slow-30", false)).await.parse().status, 200);
     assert!(start.elapsed() >= Duration::from_millis(30));
     let mut stream = TcpStream::connect(mock.addr()).await.unwrap();
-    stream
-        .write_all(chat("mock-gap-600000", false).as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(chat("mock-gap-600000", false).as_bytes()).await.unwrap();
     let seen = read_until(&mut stream, |bytes| contains(bytes, b"\r\n\r\n")).await;
     assert!(seen.ends_with(b"\r\n\r\n"), "the body came with the head");
 }
@@ -171,14 +152,8 @@ async fn malformed_is_whole_http_with_broken_json() {
     assert!(answer.whole && serde_json::from_slice::<serde_json::Value>(&answer.body).is_err());
     let answer = ask(&mock, &chat("mock-malformed", true)).await.parse();
     let text = answer.text();
-    let data = || {
-        text.lines()
-            .filter_map(|line| line.strip_prefix("data: "))
-            .filter(|data| *data != "[DONE]")
-    };
-    let broken = data()
-        .filter(|data| serde_json::from_str::<serde_json::Value>(data).is_err())
-        .count();
+    let data = || text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]");
+    let broken = data().filter(|data| serde_json::from_str::<serde_json::Value>(data).is_err()).count();
     assert!(answer.whole && broken == 1 && text.ends_with("[DONE]\n\n"));
 }
 
@@ -204,24 +179,12 @@ async fn error_events_come_half_way_or_first_in_the_dialect() {
         ("/v1/responses", "event: error\ndata: {\"type\":\"error\""),
         ("/v1/messages", "event: error\ndata: {\"type\":\"error\""),
     ] {
-        let late = ask(&mock, &post(path, r#"{"model":"mock-errevent","stream":true}"#))
-            .await
-            .parse();
+        let late = ask(&mock, &post(path, r#"{"model":"mock-errevent","stream":true}"#)).await.parse();
         assert!(late.whole && late.text().find(sign).unwrap() > 1000, "{path}");
-        let first = ask(&mock, &post(path, r#"{"model":"mock-firsterr","stream":true}"#))
-            .await
-            .parse();
-        assert!(
-            first.whole && first.status == 200 && first.text().starts_with(sign),
-            "{path}"
-        );
+        let first = ask(&mock, &post(path, r#"{"model":"mock-firsterr","stream":true}"#)).await.parse();
+        assert!(first.whole && first.status == 200 && first.text().starts_with(sign), "{path}");
     }
-    let late = ask(
-        &mock,
-        &post("/v1beta/models/mock-errevent:streamGenerateContent?alt=sse", "{}"),
-    )
-    .await
-    .parse();
+    let late = ask(&mock, &post("/v1beta/models/mock-errevent:streamGenerateContent?alt=sse", "{}")).await.parse();
     assert!(late.text().find("data: {\"error\":{\"code\":503").unwrap() > 500);
 }
 
@@ -231,10 +194,7 @@ async fn answers_that_are_none() {
     let error = ask(&mock, &chat("mock-error200", true)).await.parse();
     assert!(error.status == 200 && error.text().starts_with("{\n  \"error\""));
     let html = ask(&mock, &chat("mock-html", true)).await.parse();
-    assert_eq!(
-        (html.status, html.field("content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
+    assert_eq!((html.status, html.field("content-type")), (200, Some("text/html; charset=utf-8")));
     for stream in [false, true] {
         let empty = ask(&mock, &chat("mock-empty", stream)).await.parse();
         assert!(empty.status == 200 && empty.whole && empty.body.is_empty());
@@ -249,12 +209,7 @@ async fn answers_that_are_none() {
 async fn heads_that_are_none_or_too_many() {
     let mock = mock().await;
     assert!(ask(&mock, &chat("mock-bighead", false)).await.parse().head.len() > 1 << 20);
-    assert!(
-        !ask(&mock, &chat("mock-badhead", false))
-            .await
-            .text()
-            .starts_with("HTTP/")
-    );
+    assert!(!ask(&mock, &chat("mock-badhead", false)).await.text().starts_with("HTTP/"));
     let hints = ask(&mock, &chat("mock-1xx", false)).await;
     assert_eq!(hints.text().matches("HTTP/1.1 103").count(), 3);
     let at = find(&hints.bytes, b"HTTP/1.1 200").unwrap();
@@ -275,9 +230,7 @@ async fn framings_that_are_unusual() {
     assert!(contains(&split.bytes, b"1\r\nd\r\n1\r\na\r\n1\r\nt\r\n1\r\na\r\n"));
     let extra = ask(&mock, &chat("mock-extra", false)).await.parse();
     assert!(extra.body == recorded(CHAT) && extra.rest.ends_with(b"not asked"));
-    let old = ask(&mock, &chat("m", true).replace("HTTP/1.1", "HTTP/1.0"))
-        .await
-        .parse();
+    let old = ask(&mock, &chat("m", true).replace("HTTP/1.1", "HTTP/1.0")).await.parse();
     assert!(old.field("transfer-encoding").is_none() && old.body == recorded(STREAM));
 }
 
@@ -287,11 +240,7 @@ async fn early_answers_before_the_body_has_been_read() {
         let mock = if by_name { mock().await } else { faulty("early").await };
         let mut stream = TcpStream::connect(mock.addr()).await.unwrap();
         let head = "POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n";
-        let start = if by_name {
-            r#"{"model":"mock-early","#.to_owned()
-        } else {
-            String::new()
-        };
+        let start = if by_name { r#"{"model":"mock-early","#.to_owned() } else { String::new() };
         stream.write_all(format!("{head}{start}").as_bytes()).await.unwrap();
         let answer = drain(&mut stream).await;
         assert!(answer.error.is_none() && answer.parse().body == recorded(CHAT));
@@ -309,10 +258,7 @@ async fn ok_overrules_the_fault_of_the_options() {
 #[tokio::test]
 async fn every_fault_can_be_played_over_a_stream_and_a_plain_answer() {
     let mock = mock().await;
-    for row in FAULTS
-        .iter()
-        .filter(|row| !matches!(row.name, "hang" | "stall" | "slow" | "gap" | "huge"))
-    {
+    for row in FAULTS.iter().filter(|row| !matches!(row.name, "hang" | "stall" | "slow" | "gap" | "huge")) {
         for stream in [false, true] {
             let answer = ask(&mock, &chat(&format!("mock-{}", row.name), stream)).await;
             assert!(!answer.bytes.is_empty() || row.name == "drop", "{}", row.name);

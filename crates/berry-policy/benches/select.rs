@@ -32,12 +32,7 @@ fn main() {
             group.bench_function(BenchmarkId::new(row.name, n), |bencher| {
                 bencher.iter(|| {
                     turn += 1;
-                    let mut turn = Turn {
-                        turn,
-                        dice: &mut dice,
-                        affinity: Some(turn),
-                        smart_ai: &smart_ai,
-                    };
+                    let mut turn = Turn { turn, dice: &mut dice, affinity: Some(turn), smart_ai: &smart_ai };
                     row.strategy.pick(black_box(&candidates), &mut turn)
                 });
             });

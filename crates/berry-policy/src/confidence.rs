@@ -31,10 +31,7 @@ pub struct Confidence {
 impl Confidence {
     /// The confidence in a backend that nobody has used yet.
     pub fn new(now: Moment, rules: &SmartAi) -> Self {
-        Self {
-            value: rules.initial_confidence,
-            at: now,
-        }
+        Self { value: rules.initial_confidence, at: now }
     }
 
     /// Learns from an outcome. A client's own mistake teaches nothing.
@@ -47,25 +44,14 @@ impl Confidence {
 
     /// The confidence now: never below `min_confidence`, never above 1.
     pub fn value_at(&self, now: Moment, rules: &SmartAi) -> f64 {
-        let left = if rules.enable_time_decay {
-            left_after(now.since(self.at))
-        } else {
-            1.0
-        };
-        let value = if left < 1.0 {
-            NEUTRAL + (self.value - NEUTRAL) * left
-        } else {
-            self.value
-        };
+        let left = if rules.enable_time_decay { left_after(now.since(self.at)) } else { 1.0 };
+        let value = if left < 1.0 { NEUTRAL + (self.value - NEUTRAL) * left } else { self.value };
         bounded(value, rules)
     }
 }
 
 fn left_after(idle: Duration) -> f64 {
-    DECAY
-        .iter()
-        .find(|(after, _)| idle >= *after)
-        .map_or(1.0, |(_, left)| *left)
+    DECAY.iter().find(|(after, _)| idle >= *after).map_or(1.0, |(_, left)| *left)
 }
 
 fn change(outcome: OutcomeClass, rules: &SmartAi) -> Option<f64> {
@@ -130,38 +116,17 @@ mod tests {
     #[test]
     fn idle_time_draws_it_toward_one_half_from_both_sides() {
         let rules = SmartAi::default();
-        for (hours, left) in [
-            (0, 1.0),
-            (1, 1.0),
-            (2, 0.95),
-            (6, 0.95),
-            (7, 0.9),
-            (24, 0.8),
-            (72, 0.7),
-            (9999, 0.7),
-        ] {
+        for (hours, left) in [(0, 1.0), (1, 1.0), (2, 0.95), (6, 0.95), (7, 0.9), (24, 0.8), (72, 0.7), (9999, 0.7)] {
             let now = CALM.after(Duration::from_secs(hours * HOUR));
-            assert!(
-                (confidence(0.9).value_at(now, &rules) - (0.5 + 0.4 * left)).abs() < 1e-9,
-                "{hours} h"
-            );
-            assert!(
-                (confidence(0.1).value_at(now, &rules) - (0.5 - 0.4 * left)).abs() < 1e-9,
-                "{hours} h"
-            );
+            assert!((confidence(0.9).value_at(now, &rules) - (0.5 + 0.4 * left)).abs() < 1e-9, "{hours} h");
+            assert!((confidence(0.1).value_at(now, &rules) - (0.5 - 0.4 * left)).abs() < 1e-9, "{hours} h");
         }
     }
 
     #[test]
     fn without_time_decay_it_stays_as_it_was() {
-        let rules = SmartAi {
-            enable_time_decay: false,
-            ..SmartAi::default()
-        };
-        assert_eq!(
-            confidence(0.9).value_at(CALM.after(Duration::from_secs(99 * HOUR)), &rules),
-            0.9
-        );
+        let rules = SmartAi { enable_time_decay: false, ..SmartAi::default() };
+        assert_eq!(confidence(0.9).value_at(CALM.after(Duration::from_secs(99 * HOUR)), &rules), 0.9);
     }
 
     #[test]

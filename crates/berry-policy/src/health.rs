@@ -109,13 +109,7 @@ impl Default for Health {
 impl Health {
     /// A backend that nobody has used yet.
     pub fn new() -> Self {
-        Self {
-            state: State::Healthy,
-            failures_in_a_row: 0,
-            hard_in_a_row: 0,
-            openings: 0,
-            window: Window::default(),
-        }
+        Self { state: State::Healthy, failures_in_a_row: 0, hard_in_a_row: 0, openings: 0, window: Window::default() }
     }
 
     /// The state now. An open time that is over has become a ramp.
@@ -144,9 +138,7 @@ impl Health {
             State::Healthy => self.window.add_success(now),
             State::Open { .. } => return,
             State::Ramp { successes } if successes + 1 < RAMP_SUCCESSES => {
-                self.state = State::Ramp {
-                    successes: successes + 1,
-                };
+                self.state = State::Ramp { successes: successes + 1 };
             }
             State::Ramp { .. } => *self = Self::new(),
         }
@@ -158,18 +150,11 @@ impl Health {
     pub fn record_failure(&mut self, kind: FailureKind, may_open: bool, now: Moment, rules: &HealthRules) {
         self.state = self.state(now);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.hard_in_a_row = if kind == FailureKind::Hard {
-            self.hard_in_a_row.saturating_add(1)
-        } else {
-            0
-        };
+        self.hard_in_a_row = if kind == FailureKind::Hard { self.hard_in_a_row.saturating_add(1) } else { 0 };
         match self.state {
             State::Healthy => self.fail_healthy(may_open, now, rules),
             State::Open { until, hard } => {
-                self.state = State::Open {
-                    until,
-                    hard: hard || self.hard_in_a_row >= HARD_IN_A_ROW,
-                };
+                self.state = State::Open { until, hard: hard || self.hard_in_a_row >= HARD_IN_A_ROW };
             }
             State::Ramp { .. } if kind == FailureKind::Hard || may_open => {
                 self.open(kind == FailureKind::Hard, now, rules);
@@ -200,10 +185,7 @@ impl Health {
         let open_time = doubled.min(LONGEST_OPEN.max(rules.open_time));
         self.openings = self.openings.saturating_add(1);
         self.window = Window::default();
-        self.state = State::Open {
-            until: now.after(open_time),
-            hard,
-        };
+        self.state = State::Open { until: now.after(open_time), hard };
     }
 }
 

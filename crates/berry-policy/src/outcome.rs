@@ -51,15 +51,7 @@ mod tests {
     fn only_what_the_backend_itself_did_wrong_counts_for_the_breaker() {
         use OutcomeClass::*;
         assert_eq!(NetworkError.failure_kind(), Some(FailureKind::Hard));
-        assert!(
-            [ServerError, Timeout]
-                .iter()
-                .all(|o| o.failure_kind() == Some(FailureKind::Soft))
-        );
-        assert!(
-            [Success, AuthError, RateLimit, ModelError, ClientError]
-                .iter()
-                .all(|o| o.failure_kind().is_none())
-        );
+        assert!([ServerError, Timeout].iter().all(|o| o.failure_kind() == Some(FailureKind::Soft)));
+        assert!([Success, AuthError, RateLimit, ModelError, ClientError].iter().all(|o| o.failure_kind().is_none()));
     }
 }

@@ -25,10 +25,7 @@ pub struct Visits {
 impl Visits {
     /// No visits yet; `max_retries` repeated ones over the request.
     pub fn new(max_retries: u32) -> Self {
-        Self {
-            max_retries,
-            counts: SmallVec::new(),
-        }
+        Self { max_retries, counts: SmallVec::new() }
     }
 
     /// For a request whose backend is forced: it has nowhere else to go, so that its backend's own limit is the only one.
@@ -115,10 +112,7 @@ mod tests {
         assert!(visits(10, &[0, 0]).may_repeat(0, 2));
         assert!(!visits(10, &[0, 0, 0]).may_repeat(0, 2));
         assert!(visits(10, &[0, 0, 0, 1]).may_repeat(1, 2));
-        assert!(
-            visits(10, &[0, 0, 0]).may_repeat(0, 5),
-            "a provider's own max_retries replaces it"
-        );
+        assert!(visits(10, &[0, 0, 0]).may_repeat(0, 5), "a provider's own max_retries replaces it");
     }
 
     #[test]

@@ -10,8 +10,6 @@ mod h1;
 mod h2;
 mod pool;
 mod proxy;
-#[cfg(test)]
-mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, millis) in [("30s", 30_000), ("250ms", 250), ("0.1s", 100), ("2m", 120_000), ("1 h", 3_600_000), ("5", 5_000)] {
+        for (text, millis) in
+            [("30s", 30_000), ("250ms", 250), ("0.1s", 100), ("2m", 120_000), ("1 h", 3_600_000), ("5", 5_000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         assert_eq!(parse_duration("s"), Err(UnitError::NoNumber));
@@ -85,7 +87,9 @@ mod tests {
 
     #[test]
     fn sizes_read_as_people_write_them() {
-        for (text, bytes) in [("64MiB", 64 << 20), ("1kB", 1000), ("1.5 KiB", 1536), ("42", 42), ("1_000", 1000), ("2gib", 2 << 30)] {
+        for (text, bytes) in
+            [("64MiB", 64 << 20), ("1kB", 1000), ("1.5 KiB", 1536), ("42", 42), ("1_000", 1000), ("2gib", 2 << 30)]
+        {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
         assert_eq!(parse_bytes("MiB"), Err(UnitError::NoNumber));

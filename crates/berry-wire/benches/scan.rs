@@ -46,15 +46,9 @@ fn bench(criterion: &mut Criterion) {
     for (name, body) in &bodies {
         let mut group = criterion.benchmark_group(*name);
         group.throughput(Throughput::Bytes(body.len() as u64));
-        group.bench_function(BenchmarkId::from_parameter("scan"), |b| {
-            b.iter(|| scan_json(black_box(body)))
-        });
+        group.bench_function(BenchmarkId::from_parameter("scan"), |b| b.iter(|| scan_json(black_box(body))));
         group.bench_function(BenchmarkId::from_parameter("serde_json raw"), |b| {
-            b.iter(|| {
-                serde_json::from_slice::<Peek<'_>>(black_box(body))
-                    .map(|peek| (peek.model, peek.stream))
-                    .ok()
-            });
+            b.iter(|| serde_json::from_slice::<Peek<'_>>(black_box(body)).map(|peek| (peek.model, peek.stream)).ok());
         });
         group.bench_function(BenchmarkId::from_parameter("serde_json tree"), |b| {
             b.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(body)));

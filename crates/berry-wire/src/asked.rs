@@ -82,22 +82,14 @@ impl Asked {
 
     fn new(model: String, stream: bool) -> Result<Asked, Failure> {
         check_name(&model, "model")?;
-        Ok(Asked {
-            model,
-            stream,
-            backend: None,
-            edits: SmallVec::new(),
-        })
+        Ok(Asked { model, stream, backend: None, edits: SmallVec::new() })
     }
 
     fn with_backend(mut self, backend: Option<(String, Range<usize>)>) -> Result<Asked, Failure> {
         if let Some((name, cut)) = backend {
             check_name(&name, "backend")?;
             self.backend = Some(name);
-            self.edits.push(Edit {
-                at: cut,
-                with: With::Nothing,
-            });
+            self.edits.push(Edit { at: cut, with: With::Nothing });
         }
         self.edits.sort_by_key(|edit| edit.at.start);
         Ok(self)
@@ -121,27 +113,16 @@ fn read_json(body: &[u8]) -> Result<Asked, Failure> {
         return Err(no_model());
     };
     let mut asked = Asked::new(string_at(body, &model.value, "model")?, stream_of(body, &scan)?)?;
-    asked.edits.push(Edit {
-        at: model.value.clone(),
-        with: With::Json,
-    });
+    asked.edits.push(Edit { at: model.value.clone(), with: With::Json });
     asked.with_backend(json_backend(body, &scan)?)
 }
 
 /// Gemini names the model in the path and says by the operation whether it streams. Some bodies name the model again; there it
 /// changes with the path, for the vendor wants both the same.
 fn read_gemini(call: &Call<'_>, body: &[u8]) -> Result<Asked, Failure> {
-    let model = call
-        .path_model
-        .and_then(percent::decode)
-        .map(Cow::into_owned)
-        .ok_or_else(|| {
-            Failure::new(
-                Code::InvalidRequest,
-                "the model in the path is not valid percent-encoded UTF-8",
-            )
-            .param("model")
-        })?;
+    let model = call.path_model.and_then(percent::decode).map(Cow::into_owned).ok_or_else(|| {
+        Failure::new(Code::InvalidRequest, "the model in the path is not valid percent-encoded UTF-8").param("model")
+    })?;
     let scan = scan_json(body).map_err(refused_json)?;
     let mut asked = Asked::new(model, call.operation == Operation::StreamGenerateContent)?;
     if let Some(named) = &scan.model {
@@ -163,13 +144,9 @@ fn read_form(content_type: &str, body: &[u8]) -> Result<Asked, Failure> {
         None => false,
     };
     let mut asked = Asked::new(text_at(body, &model.value, "model")?, stream)?;
-    asked.edits.push(Edit {
-        at: model.value,
-        with: With::Text,
-    });
-    let backend = backend
-        .map(|field| text_at(body, &field.value, "backend").map(|name| (name, field.cut)))
-        .transpose()?;
+    asked.edits.push(Edit { at: model.value, with: With::Text });
+    let backend =
+        backend.map(|field| text_at(body, &field.value, "backend").map(|name| (name, field.cut))).transpose()?;
     asked.with_backend(backend)
 }
 
@@ -179,15 +156,9 @@ fn push_named_again(asked: &mut Asked, body: &[u8], place: Range<usize>) {
         return;
     };
     if name == asked.model {
-        asked.edits.push(Edit {
-            at: place,
-            with: With::Json,
-        });
+        asked.edits.push(Edit { at: place, with: With::Json });
     } else if name == *resource(&asked.model) {
-        asked.edits.push(Edit {
-            at: place,
-            with: With::JsonResource,
-        });
+        asked.edits.push(Edit { at: place, with: With::JsonResource });
     }
 }
 
@@ -214,11 +185,7 @@ fn nested_models(operation: Operation, body: &[u8]) -> Vec<Range<usize>> {
     };
     let requests = nested.requests.into_iter().chain(nested.generate_content_request);
     let origin = body.as_ptr() as usize;
-    let place = |text: &str| {
-        (text.as_ptr() as usize)
-            .checked_sub(origin)
-            .map(|start| start..start + text.len())
-    };
+    let place = |text: &str| (text.as_ptr() as usize).checked_sub(origin).map(|start| start..start + text.len());
     requests.filter_map(|request| place(request.model?.get())).collect()
 }
 
@@ -289,11 +256,7 @@ fn check_name(name: &str, param: &'static str) -> Result<(), Failure> {
 }
 
 fn too_long(param: &'static str) -> Failure {
-    Failure::new(
-        Code::InvalidRequest,
-        format!("\"{param}\" is longer than {MAX_MODEL_BYTES} bytes"),
-    )
-    .param(param)
+    Failure::new(Code::InvalidRequest, format!("\"{param}\" is longer than {MAX_MODEL_BYTES} bytes")).param(param)
 }
 
 fn no_model() -> Failure {
@@ -311,11 +274,7 @@ fn refused_json(error: ScanError) -> Failure {
 
 /// A slice that cannot panic: edits lie within the body that was read, and for any other body the answer is empty.
 fn slice(body: &Bytes, place: Range<usize>) -> Bytes {
-    if place.start < place.end && place.end <= body.len() {
-        body.slice(place)
-    } else {
-        Bytes::new()
-    }
+    if place.start < place.end && place.end <= body.len() { body.slice(place) } else { Bytes::new() }
 }
 
 #[cfg(test)]
@@ -324,9 +283,7 @@ mod tests {
     use crate::route::{Matched, find};
 
     fn ask(path: &str, content_type: Option<&str>, body: &str) -> Result<Asked, Failure> {
-        let Ok(Matched::Call(call)) = find("POST", path) else {
-            panic!("{path} is a call")
-        };
+        let Ok(Matched::Call(call)) = find("POST", path) else { panic!("{path} is a call") };
         read(&call, content_type, body.as_bytes())
     }
 
@@ -353,18 +310,9 @@ mod tests {
     fn only_the_model_and_the_control_field_change() {
         let body = r#"{ "n":1e400, "model" : "m\u002d1" ,"backend":"cheap", "x":"\u0000" }"#;
         let asked = chat(body).unwrap();
-        assert_eq!(
-            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
-            ("m-1", false, Some("cheap"))
-        );
-        assert_eq!(
-            edited(&asked, body, "m-1"),
-            r#"{ "n":1e400, "model" : "m\u002d1" , "x":"\u0000" }"#
-        );
-        assert_eq!(
-            edited(&asked, body, "a\"b"),
-            r#"{ "n":1e400, "model" : "a\"b" , "x":"\u0000" }"#
-        );
+        assert_eq!((asked.model.as_str(), asked.stream, asked.backend.as_deref()), ("m-1", false, Some("cheap")));
+        assert_eq!(edited(&asked, body, "m-1"), r#"{ "n":1e400, "model" : "m\u002d1" , "x":"\u0000" }"#);
+        assert_eq!(edited(&asked, body, "a\"b"), r#"{ "n":1e400, "model" : "a\"b" , "x":"\u0000" }"#);
     }
 
     #[test]
@@ -389,12 +337,7 @@ mod tests {
             (r#"{"model":"m""#, Code::InvalidJson, None),
         ] {
             let failure = chat(body).unwrap_err();
-            assert_eq!(
-                (failure.code(), failure.at_param()),
-                (code, param),
-                "{}",
-                &body[..body.len().min(60)]
-            );
+            assert_eq!((failure.code(), failure.at_param()), (code, param), "{}", &body[..body.len().min(60)]);
         }
         let deep = format!(r#"{{"model":"m","x":{}{}}}"#, "[".repeat(128), "]".repeat(128));
         assert_eq!(chat(&deep).unwrap_err().code(), Code::JsonDepth);
@@ -406,21 +349,12 @@ mod tests {
     fn gemini_names_the_model_in_the_path_and_streams_by_the_verb() {
         let body = r#"{"contents":[],"backend":"b","stream":"whatever"}"#;
         let asked = ask("/v1beta/models/a%2Fb:streamGenerateContent", None, body).unwrap();
-        assert_eq!(
-            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
-            ("a/b", true, Some("b"))
-        );
+        assert_eq!((asked.model.as_str(), asked.stream, asked.backend.as_deref()), ("a/b", true, Some("b")));
         assert_eq!(edited(&asked, body, "other"), r#"{"contents":[],"stream":"whatever"}"#);
         assert!(!ask("/v1beta/models/m:generateContent", None, "{}").unwrap().stream);
         let broken = ask("/v1beta/models/%ff:generateContent", None, "{}").unwrap_err();
-        assert_eq!(
-            (broken.code(), broken.at_param()),
-            (Code::InvalidRequest, Some("model"))
-        );
-        assert_eq!(
-            ask("/v1beta/models/m:generateContent", None, "[]").unwrap_err().code(),
-            Code::InvalidJson
-        );
+        assert_eq!((broken.code(), broken.at_param()), (Code::InvalidRequest, Some("model")));
+        assert_eq!(ask("/v1beta/models/m:generateContent", None, "[]").unwrap_err().code(), Code::InvalidJson);
     }
 
     #[test]
@@ -433,10 +367,7 @@ mod tests {
         );
         let body = r#"{"generateContentRequest":{"model":"models/m","contents":[]}}"#;
         let asked = ask("/v1beta/models/m:countTokens", None, body).unwrap();
-        assert_eq!(
-            edited(&asked, body, "tunedModels/n"),
-            body.replace("models/m", "tunedModels/n")
-        );
+        assert_eq!(edited(&asked, body, "tunedModels/n"), body.replace("models/m", "tunedModels/n"));
     }
 
     #[test]
@@ -446,36 +377,18 @@ mod tests {
         };
         let form = |model: &str, backend: &str| {
             let file = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n\0\r\n";
-            [
-                file,
-                &part("model", model),
-                backend,
-                &part("stream", "true"),
-                "--b--\r\n",
-            ]
-            .concat()
+            [file, &part("model", model), backend, &part("stream", "true"), "--b--\r\n"].concat()
         };
         let body = form("whisper-1", &part("backend", "cheap"));
-        let asked = ask(
-            "/v1/audio/transcriptions",
-            Some("multipart/form-data; boundary=b"),
-            &body,
-        )
-        .unwrap();
-        assert_eq!(
-            (asked.model.as_str(), asked.stream, asked.backend.as_deref()),
-            ("whisper-1", true, Some("cheap"))
-        );
+        let asked = ask("/v1/audio/transcriptions", Some("multipart/form-data; boundary=b"), &body).unwrap();
+        assert_eq!((asked.model.as_str(), asked.stream, asked.backend.as_deref()), ("whisper-1", true, Some("cheap")));
         assert_eq!(edited(&asked, &body, "w/\"3"), form("w/\"3", ""));
         assert_eq!(edited(&asked, &body, "whisper-1"), form("whisper-1", ""));
 
         let refused = |content_type, body| ask("/v1/images/edits", Some(content_type), body).unwrap_err().code();
         assert_eq!(refused("multipart/form-data", &body), Code::InvalidRequest);
         assert_eq!(refused("multipart/form-data; boundary=c", &body), Code::InvalidRequest);
-        assert_eq!(
-            refused("multipart/form-data; boundary=b", "--b--"),
-            Code::InvalidRequest
-        );
+        assert_eq!(refused("multipart/form-data; boundary=b", "--b--"), Code::InvalidRequest);
         assert_eq!(refused("multipart/mixed; boundary=b", &body), Code::UnsupportedMedia);
     }
 

@@ -76,23 +76,12 @@ impl BaseUrl {
 
         let default_port = if tls { 443 } else { 80 };
         let port = port.unwrap_or(default_port);
-        let mut authority = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.clone()
-        };
+        let mut authority = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         if port != default_port {
             authority.push_str(&format!(":{port}"));
         }
-        let mut url = BaseUrl {
-            tls,
-            host,
-            port,
-            authority,
-            prefix: path.to_owned(),
-            full_endpoint: false,
-            whole: None,
-        };
+        let mut url =
+            BaseUrl { tls, host, port, authority, prefix: path.to_owned(), full_endpoint: false, whole: None };
         url.settle_prefix(path, protocol, as_it_is);
         Ok(url)
     }
@@ -129,10 +118,7 @@ impl BaseUrl {
 
     /// The path that serves this operation whatever the model, if the URL was that of its endpoint (Gemini).
     pub(crate) fn whole_for(&self, operation: Operation) -> Option<&str> {
-        self.whole
-            .as_ref()
-            .filter(|(only, _)| *only == operation)
-            .map(|(_, path)| path.as_str())
+        self.whole.as_ref().filter(|(only, _)| *only == operation).map(|(_, path)| path.as_str())
     }
 
     fn settle_prefix(&mut self, path: &str, protocol: Protocol, as_it_is: bool) {
@@ -140,10 +126,7 @@ impl BaseUrl {
         if ends_in_version(path) {
             return;
         }
-        let endpoints = spec
-            .routes
-            .iter()
-            .filter_map(|route| Some((route, prefix_of_endpoint(path, route)?)));
+        let endpoints = spec.routes.iter().filter_map(|route| Some((route, prefix_of_endpoint(path, route)?)));
         if let Some((route, prefix)) = endpoints.min_by_key(|(_, prefix)| prefix.len()) {
             self.full_endpoint = true;
             self.prefix = prefix.to_owned();
@@ -158,13 +141,7 @@ impl BaseUrl {
 
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}{}",
-            if self.tls { "https" } else { "http" },
-            self.authority,
-            self.prefix
-        )
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.prefix)
     }
 }
 
@@ -250,17 +227,13 @@ fn name_or_ipv4(host: &str) -> Result<String, BaseUrlError> {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.len() > 253 || !name.split('.').all(is_label) {
         return Err(BaseUrlError::Host);
     }
     let last = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let digits = last
-        .strip_prefix("0x")
-        .map_or(&*last, |hex| hex.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+    let digits = last.strip_prefix("0x").map_or(&*last, |hex| hex.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
     if digits.bytes().all(|byte| byte.is_ascii_digit()) && name.parse::<Ipv4Addr>().is_err() {
         return Err(BaseUrlError::Host);
     }
@@ -281,11 +254,7 @@ fn check_path(path: &str) -> Result<(), BaseUrlError> {
         decoded.is_some_and(|text| !matches!(&*text, "" | "." | "..") && !text.contains(['/', '\\', '\0']))
     };
     let segments = path.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
-    if path.bytes().all(is_plain) && segments.into_iter().all(is_segment) {
-        Ok(())
-    } else {
-        Err(BaseUrlError::Path)
-    }
+    if path.bytes().all(is_plain) && segments.into_iter().all(is_segment) { Ok(()) } else { Err(BaseUrlError::Path) }
 }
 
 /// `v1`, `v4`, `v1beta`, `v1alpha2`; or `openai`, below which vendors put their copy of OpenAI's API.
@@ -310,9 +279,7 @@ fn prefix_of_endpoint<'p>(path: &'p str, route: &Route) -> Option<&'p str> {
         Shape::Verb(verb) => {
             let (front, last) = path.rsplit_once('/')?;
             last.strip_suffix(verb)?.strip_suffix(':')?;
-            front
-                .strip_suffix("/models")
-                .or_else(|| front.strip_suffix("/tunedModels"))
+            front.strip_suffix("/models").or_else(|| front.strip_suffix("/tunedModels"))
         }
     }
 }
@@ -330,9 +297,7 @@ mod tests {
             Protocol::Anthropic => "/v1/messages",
             Protocol::Gemini => "/v1beta/models/x:generateContent",
         };
-        let Ok(Matched::Call(call)) = find("POST", path) else {
-            panic!("{path} is a call")
-        };
+        let Ok(Matched::Call(call)) = find("POST", path) else { panic!("{path} is a call") };
         let base = BaseUrl::parse(url, protocol).unwrap_or_else(|error| panic!("{url}: {error}"));
         format!("{}{}", base.authority(), upstream_path(&base, &call, "m", None))
     }
@@ -342,122 +307,46 @@ mod tests {
         use Protocol::{Anthropic, Gemini, OpenAi};
         for (url, protocol, expected) in [
             ("https://api.openai.com", OpenAi, "api.openai.com/v1/chat/completions"),
-            (
-                "https://api.openai.com/v1/",
-                OpenAi,
-                "api.openai.com/v1/chat/completions",
-            ),
-            (
-                "https://api.deepseek.com",
-                OpenAi,
-                "api.deepseek.com/v1/chat/completions",
-            ),
-            (
-                "https://api.moonshot.cn/v1",
-                OpenAi,
-                "api.moonshot.cn/v1/chat/completions",
-            ),
-            (
-                "https://open.bigmodel.cn/api/paas/v4/",
-                OpenAi,
-                "open.bigmodel.cn/api/paas/v4/chat/completions",
-            ),
-            (
-                "https://api.z.ai/api/coding/paas/v4",
-                OpenAi,
-                "api.z.ai/api/coding/paas/v4/chat/completions",
-            ),
+            ("https://api.openai.com/v1/", OpenAi, "api.openai.com/v1/chat/completions"),
+            ("https://api.deepseek.com", OpenAi, "api.deepseek.com/v1/chat/completions"),
+            ("https://api.moonshot.cn/v1", OpenAi, "api.moonshot.cn/v1/chat/completions"),
+            ("https://open.bigmodel.cn/api/paas/v4/", OpenAi, "open.bigmodel.cn/api/paas/v4/chat/completions"),
+            ("https://api.z.ai/api/coding/paas/v4", OpenAi, "api.z.ai/api/coding/paas/v4/chat/completions"),
             (
                 "https://dashscope.aliyuncs.com/compatible-mode/v1",
                 OpenAi,
                 "dashscope.aliyuncs.com/compatible-mode/v1/chat/completions",
             ),
-            (
-                "https://ark.cn-beijing.volces.com/api/v3",
-                OpenAi,
-                "ark.cn-beijing.volces.com/api/v3/chat/completions",
-            ),
-            (
-                "https://api.siliconflow.cn/v1",
-                OpenAi,
-                "api.siliconflow.cn/v1/chat/completions",
-            ),
-            (
-                "https://api.groq.com/openai/v1",
-                OpenAi,
-                "api.groq.com/openai/v1/chat/completions",
-            ),
-            (
-                "https://openrouter.ai/api/v1",
-                OpenAi,
-                "openrouter.ai/api/v1/chat/completions",
-            ),
+            ("https://ark.cn-beijing.volces.com/api/v3", OpenAi, "ark.cn-beijing.volces.com/api/v3/chat/completions"),
+            ("https://api.siliconflow.cn/v1", OpenAi, "api.siliconflow.cn/v1/chat/completions"),
+            ("https://api.groq.com/openai/v1", OpenAi, "api.groq.com/openai/v1/chat/completions"),
+            ("https://openrouter.ai/api/v1", OpenAi, "openrouter.ai/api/v1/chat/completions"),
             ("https://api.mistral.ai", OpenAi, "api.mistral.ai/v1/chat/completions"),
             ("https://api.x.ai/v1", OpenAi, "api.x.ai/v1/chat/completions"),
-            (
-                "https://api.fireworks.ai/inference/v1",
-                OpenAi,
-                "api.fireworks.ai/inference/v1/chat/completions",
-            ),
-            (
-                "https://api.cohere.ai/compatibility/v1",
-                OpenAi,
-                "api.cohere.ai/compatibility/v1/chat/completions",
-            ),
-            (
-                "https://qianfan.baidubce.com/v2",
-                OpenAi,
-                "qianfan.baidubce.com/v2/chat/completions",
-            ),
+            ("https://api.fireworks.ai/inference/v1", OpenAi, "api.fireworks.ai/inference/v1/chat/completions"),
+            ("https://api.cohere.ai/compatibility/v1", OpenAi, "api.cohere.ai/compatibility/v1/chat/completions"),
+            ("https://qianfan.baidubce.com/v2", OpenAi, "qianfan.baidubce.com/v2/chat/completions"),
             (
                 "https://generativelanguage.googleapis.com/v1beta/openai/",
                 OpenAi,
                 "generativelanguage.googleapis.com/v1beta/openai/chat/completions",
             ),
-            (
-                "https://mine.openai.azure.com/openai/v1",
-                OpenAi,
-                "mine.openai.azure.com/openai/v1/chat/completions",
-            ),
+            ("https://mine.openai.azure.com/openai/v1", OpenAi, "mine.openai.azure.com/openai/v1/chat/completions"),
             (
                 "https://mine.openai.azure.com/openai/deployments/gpt-4o/chat/completions",
                 OpenAi,
                 "mine.openai.azure.com/openai/deployments/gpt-4o/chat/completions",
             ),
-            (
-                "https://api.perplexity.ai#",
-                OpenAi,
-                "api.perplexity.ai/chat/completions",
-            ),
-            (
-                "https://api.perplexity.ai/chat/completions",
-                OpenAi,
-                "api.perplexity.ai/chat/completions",
-            ),
-            (
-                "https://models.github.ai/inference#",
-                OpenAi,
-                "models.github.ai/inference/chat/completions",
-            ),
+            ("https://api.perplexity.ai#", OpenAi, "api.perplexity.ai/chat/completions"),
+            ("https://api.perplexity.ai/chat/completions", OpenAi, "api.perplexity.ai/chat/completions"),
+            ("https://models.github.ai/inference#", OpenAi, "models.github.ai/inference/chat/completions"),
             ("http://localhost:11434", OpenAi, "localhost:11434/v1/chat/completions"),
             ("http://127.0.0.1:8000/v1", OpenAi, "127.0.0.1:8000/v1/chat/completions"),
             ("http://[::1]:8000", OpenAi, "[::1]:8000/v1/chat/completions"),
             ("https://api.anthropic.com", Anthropic, "api.anthropic.com/v1/messages"),
-            (
-                "https://api.anthropic.com/v1/messages",
-                Anthropic,
-                "api.anthropic.com/v1/messages",
-            ),
-            (
-                "https://api.deepseek.com/anthropic",
-                Anthropic,
-                "api.deepseek.com/anthropic/v1/messages",
-            ),
-            (
-                "https://api.moonshot.cn/anthropic/",
-                Anthropic,
-                "api.moonshot.cn/anthropic/v1/messages",
-            ),
+            ("https://api.anthropic.com/v1/messages", Anthropic, "api.anthropic.com/v1/messages"),
+            ("https://api.deepseek.com/anthropic", Anthropic, "api.deepseek.com/anthropic/v1/messages"),
+            ("https://api.moonshot.cn/anthropic/", Anthropic, "api.moonshot.cn/anthropic/v1/messages"),
             (
                 "https://generativelanguage.googleapis.com",
                 Gemini,
@@ -480,46 +369,24 @@ mod tests {
 
     #[test]
     fn a_full_endpoint_still_leads_to_the_other_operations() {
-        let base = BaseUrl::parse(
-            "https://api.example/openai/deployments/d/chat/completions",
-            Protocol::OpenAi,
-        )
-        .unwrap();
+        let base =
+            BaseUrl::parse("https://api.example/openai/deployments/d/chat/completions", Protocol::OpenAi).unwrap();
         assert!(base.full_endpoint());
-        let Ok(Matched::Call(call)) = find("POST", "/v1/images/edits") else {
-            panic!()
-        };
-        assert_eq!(
-            upstream_path(&base, &call, "m", None),
-            "/openai/deployments/d/images/edits"
-        );
+        let Ok(Matched::Call(call)) = find("POST", "/v1/images/edits") else { panic!() };
+        assert_eq!(upstream_path(&base, &call, "m", None), "/openai/deployments/d/images/edits");
         let base = BaseUrl::parse("https://p.example/v1/models/own:generateContent", Protocol::Gemini).unwrap();
-        let Ok(Matched::Call(call)) = find("POST", "/v1beta/models/x:countTokens") else {
-            panic!()
-        };
+        let Ok(Matched::Call(call)) = find("POST", "/v1beta/models/x:countTokens") else { panic!() };
         assert_eq!(upstream_path(&base, &call, "m", None), "/v1/models/m:countTokens");
     }
 
     #[test]
     fn default_ports_are_left_out_of_the_authority() {
         for (url, tls, host, port, authority) in [
-            (
-                "HTTPS://API.Example.COM:443/v1",
-                true,
-                "api.example.com",
-                443,
-                "api.example.com",
-            ),
+            ("HTTPS://API.Example.COM:443/v1", true, "api.example.com", 443, "api.example.com"),
             ("http://h:80", false, "h", 80, "h"),
             ("https://h:80", true, "h", 80, "h:80"),
             ("http://[2001:DB8::1]", false, "2001:db8::1", 80, "[2001:db8::1]"),
-            (
-                "http://my_service.default.svc.:9/",
-                false,
-                "my_service.default.svc",
-                9,
-                "my_service.default.svc:9",
-            ),
+            ("http://my_service.default.svc.:9/", false, "my_service.default.svc", 9, "my_service.default.svc:9"),
         ] {
             let base = BaseUrl::parse(url, Protocol::OpenAi).unwrap();
             assert_eq!(

@@ -16,10 +16,7 @@ pub struct Rendered {
 
 /// The error answer, before the commit point.
 pub fn render(failure: &Failure, protocol: Protocol, request_id: &str) -> Rendered {
-    Rendered {
-        status: status(failure, protocol),
-        body: (spec(protocol).error)(failure, request_id),
-    }
+    Rendered { status: status(failure, protocol), body: (spec(protocol).error)(failure, request_id) }
 }
 
 /// The status of the error answer alone.
@@ -34,14 +31,7 @@ pub fn render_event(failure: &Failure, operation: Operation, request_id: &str) -
 
 /// The same, where the number that the event has in its stream is known. Only the Responses API numbers its events.
 pub fn render_event_after(failure: &Failure, operation: Operation, request_id: &str, sequence: u64) -> Vec<u8> {
-    (spec(operation.protocol()).event)(
-        failure,
-        EventContext {
-            operation,
-            request_id,
-            sequence,
-        },
-    )
+    (spec(operation.protocol()).event)(failure, EventContext { operation, request_id, sequence })
 }
 
 #[cfg(test)]
@@ -69,10 +59,7 @@ mod tests {
         );
         assert_eq!(
             rendered(&failure, Protocol::Gemini),
-            (
-                400,
-                r#"{"error":{"code":400,"message":"say \"model\"\n","status":"INVALID_ARGUMENT"}}"#.to_owned()
-            )
+            (400, r#"{"error":{"code":400,"message":"say \"model\"\n","status":"INVALID_ARGUMENT"}}"#.to_owned())
         );
     }
 
@@ -81,10 +68,7 @@ mod tests {
         let failure = Failure::new(Code::BudgetExceeded, "used up");
         let (status, body) = rendered(&failure, Protocol::OpenAi);
         assert_eq!(status, 429);
-        assert!(
-            body.contains(r#""type":"insufficient_quota","param":null,"code":"insufficient_quota""#),
-            "{body}"
-        );
+        assert!(body.contains(r#""type":"insufficient_quota","param":null,"code":"insufficient_quota""#), "{body}");
         let (status, body) = rendered(&failure, Protocol::Anthropic);
         assert!(status == 402 && body.contains("billing_error"), "{status} {body}");
         let (status, body) = rendered(&failure, Protocol::Gemini);
@@ -100,18 +84,8 @@ mod tests {
             (&overload, Protocol::OpenAi, 503, "server_error"),
             (&limit, Protocol::Anthropic, 429, "rate_limit_error"),
             (&overload, Protocol::Anthropic, 529, "overloaded_error"),
-            (
-                &limit,
-                Protocol::Gemini,
-                429,
-                r#""code":429,"message":"busy","status":"RESOURCE_EXHAUSTED""#,
-            ),
-            (
-                &overload,
-                Protocol::Gemini,
-                503,
-                r#""code":503,"message":"busy","status":"UNAVAILABLE""#,
-            ),
+            (&limit, Protocol::Gemini, 429, r#""code":429,"message":"busy","status":"RESOURCE_EXHAUSTED""#),
+            (&overload, Protocol::Gemini, 503, r#""code":503,"message":"busy","status":"UNAVAILABLE""#),
         ] {
             let (status, body) = rendered(failure, protocol);
             assert!(status == expected && body.contains(word), "{protocol}: {status} {body}");
@@ -161,10 +135,7 @@ mod tests {
         );
         for &operation in Operation::all() {
             let event = event(operation);
-            assert!(
-                event.ends_with("\n\n") && event.trim_end().lines().count() <= 2,
-                "{event}"
-            );
+            assert!(event.ends_with("\n\n") && event.trim_end().lines().count() <= 2, "{event}");
         }
     }
 }

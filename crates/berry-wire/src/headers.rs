@@ -25,14 +25,8 @@ const TO_BACKEND: &[&str] = &[
     "x-goog-api-client",
 ];
 
-const TO_CLIENT: &[&str] = &[
-    "retry-after",
-    "content-type",
-    "openai-model",
-    "retry-after-ms",
-    "x-should-retry",
-    "openai-processing-ms",
-];
+const TO_CLIENT: &[&str] =
+    &["retry-after", "content-type", "openai-model", "retry-after-ms", "x-should-retry", "openai-processing-ms"];
 
 /// The prefix under which OpenAI's and Anthropic's SDKs describe themselves.
 const SDK_PREFIX: &[u8] = b"x-stainless-";
@@ -51,10 +45,7 @@ pub fn default_headers(protocol: Protocol) -> &'static [(&'static str, &'static 
 /// Whether a client's header goes to the backend. Names compare without regard to case.
 pub fn crosses_to_backend(name: impl AsRef<[u8]>) -> bool {
     let name = name.as_ref();
-    is_in(TO_BACKEND, name)
-        || name
-            .get(..SDK_PREFIX.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(SDK_PREFIX))
+    is_in(TO_BACKEND, name) || name.get(..SDK_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(SDK_PREFIX))
 }
 
 /// Whether a backend's header goes to the client. Names compare without regard to case.
@@ -78,35 +69,22 @@ mod tests {
     fn the_lists_are_sorted_by_length_and_lower_case() {
         for list in [TO_BACKEND, TO_CLIENT] {
             assert!(list.is_sorted_by_key(|name| name.len()));
-            assert!(
-                list.iter()
-                    .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))
-            );
+            assert!(list.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase())));
         }
     }
 
     #[test]
     fn only_the_headers_of_the_contract_cross_to_the_backend() {
         for name in TO_BACKEND {
-            assert!(
-                crosses_to_backend(name) && crosses_to_backend(name.to_uppercase().as_bytes()),
-                "{name}"
-            );
+            assert!(crosses_to_backend(name) && crosses_to_backend(name.to_uppercase().as_bytes()), "{name}");
         }
         assert!(crosses_to_backend("x-stainless-retry-count") && crosses_to_backend(b"X-Stainless-OS"));
         for name in CREDENTIAL_HEADERS {
             assert!(!crosses_to_backend(name), "{name}");
         }
-        for name in [
-            "",
-            "cookie",
-            "host",
-            "x-forwarded-for",
-            "accept-encoding",
-            "berry-backend",
-            "x-stainless",
-            "x-titl3",
-        ] {
+        for name in
+            ["", "cookie", "host", "x-forwarded-for", "accept-encoding", "berry-backend", "x-stainless", "x-titl3"]
+        {
             assert!(!crosses_to_backend(name), "{name}");
         }
     }
@@ -114,35 +92,19 @@ mod tests {
     #[test]
     fn only_the_headers_of_the_contract_cross_to_the_client() {
         for name in TO_CLIENT {
-            assert!(
-                crosses_to_client(name) && crosses_to_client(name.to_uppercase()),
-                "{name}"
-            );
+            assert!(crosses_to_client(name) && crosses_to_client(name.to_uppercase()), "{name}");
         }
-        for name in [
-            "",
-            "set-cookie",
-            "server",
-            "x-request-id",
-            "content-length",
-            "x-ratelimit-limit-requests",
-        ] {
+        for name in ["", "set-cookie", "server", "x-request-id", "content-length", "x-ratelimit-limit-requests"] {
             assert!(!crosses_to_client(name), "{name}");
         }
     }
 
     #[test]
     fn each_protocol_has_its_key_in_its_header() {
-        assert_eq!(
-            credential(Protocol::OpenAi, "k"),
-            ("authorization", "Bearer k".to_owned())
-        );
+        assert_eq!(credential(Protocol::OpenAi, "k"), ("authorization", "Bearer k".to_owned()));
         assert_eq!(credential(Protocol::Anthropic, "k"), ("x-api-key", "k".to_owned()));
         assert_eq!(credential(Protocol::Gemini, "k"), ("x-goog-api-key", "k".to_owned()));
-        assert_eq!(
-            default_headers(Protocol::Anthropic),
-            [("anthropic-version", "2023-06-01")]
-        );
+        assert_eq!(default_headers(Protocol::Anthropic), [("anthropic-version", "2023-06-01")]);
         assert!(default_headers(Protocol::OpenAi).is_empty());
     }
 }

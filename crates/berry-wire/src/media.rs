@@ -24,12 +24,10 @@ pub(crate) fn media<'h>(call: &Call<'_>, content_type: Option<&'h str>) -> Resul
         "" | "application/json" | "text/json" => Ok(Media::Json),
         _ if essence.starts_with("application/") && essence.ends_with("+json") => Ok(Media::Json),
         "multipart/form-data" if forms => Ok(Media::Form(header)),
-        _ if forms => Err(unsupported(
-            "this route takes application/json or multipart/form-data; set content-type to it",
-        )),
-        _ => Err(unsupported(
-            "this route takes JSON; set content-type to application/json",
-        )),
+        _ if forms => {
+            Err(unsupported("this route takes application/json or multipart/form-data; set content-type to it"))
+        }
+        _ => Err(unsupported("this route takes JSON; set content-type to application/json")),
     }
 }
 
@@ -49,29 +47,19 @@ mod tests {
     use crate::route::{Matched, find};
 
     fn of(path: &str, content_type: Option<&'static str>) -> Result<Media<'static>, Code> {
-        let Ok(Matched::Call(call)) = find("POST", path) else {
-            panic!("{path} is a call")
-        };
+        let Ok(Matched::Call(call)) = find("POST", path) else { panic!("{path} is a call") };
         media(&call, content_type).map_err(|failure| failure.code())
     }
 
     #[test]
     fn json_is_taken_everywhere_and_needs_no_header() {
         for path in ["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/messages"] {
-            for json in [
-                None,
-                Some(""),
-                Some("Application/JSON; charset=utf-8"),
-                Some("application/vnd.x+json"),
-            ] {
+            for json in [None, Some(""), Some("Application/JSON; charset=utf-8"), Some("application/vnd.x+json")] {
                 assert_eq!(of(path, json), Ok(Media::Json), "{path} {json:?}");
             }
-            for other in [
-                "text/plain",
-                "application/x-www-form-urlencoded",
-                "application/octet-stream",
-                "multipart/mixed",
-            ] {
+            for other in
+                ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "multipart/mixed"]
+            {
                 assert_eq!(of(path, Some(other)), Err(Code::UnsupportedMedia), "{path} {other}");
             }
         }
@@ -80,20 +68,13 @@ mod tests {
     #[test]
     fn forms_are_taken_where_files_are_sent() {
         let form = Some("multipart/form-data; boundary=x");
-        for path in [
-            "/v1/audio/transcriptions",
-            "/v1/audio/translations",
-            "/v1/images/edits",
-            "/v1/images/variations",
-        ] {
+        for path in ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits", "/v1/images/variations"]
+        {
             assert!(matches!(of(path, form), Ok(Media::Form(_))), "{path}");
         }
-        for path in [
-            "/v1/audio/speech",
-            "/v1/images/generations",
-            "/v1/chat/completions",
-            "/v1beta/models/x:generateContent",
-        ] {
+        for path in
+            ["/v1/audio/speech", "/v1/images/generations", "/v1/chat/completions", "/v1beta/models/x:generateContent"]
+        {
             assert_eq!(of(path, form), Err(Code::UnsupportedMedia), "{path}");
         }
     }

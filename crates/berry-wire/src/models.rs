@@ -33,11 +33,7 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -47,16 +43,8 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
 mod tests {
     use super::*;
 
-    const CARDS: [ModelCard<'_>; 2] = [
-        ModelCard {
-            id: "gpt-\"4\"",
-            created: 1_700_000_000,
-        },
-        ModelCard {
-            id: "claude",
-            created: 0,
-        },
-    ];
+    const CARDS: [ModelCard<'_>; 2] =
+        [ModelCard { id: "gpt-\"4\"", created: 1_700_000_000 }, ModelCard { id: "claude", created: 0 }];
 
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()

@@ -93,11 +93,7 @@ pub fn scan_form(body: &[u8], boundary: &str) -> Result<Form, FormError> {
         let after = start + dashes.len();
         let Some(head) = part_head(body, after)? else {
             let epilogue = body.get(after..).unwrap_or_default();
-            return if finder.find(epilogue).is_none() {
-                Ok(form)
-            } else {
-                Err(FormError::AmbiguousBoundary)
-            };
+            return if finder.find(epilogue).is_none() { Ok(form) } else { Err(FormError::AmbiguousBoundary) };
         };
         let content = content(body, head.end, &finder)?;
         let next = content.end + 2;
@@ -107,13 +103,7 @@ pub fn scan_form(body: &[u8], boundary: &str) -> Result<Form, FormError> {
                 "stream" => &mut form.stream,
                 _ => &mut form.backend,
             };
-            if slot
-                .replace(Field {
-                    value: content,
-                    cut: start..next,
-                })
-                .is_some()
-            {
+            if slot.replace(Field { value: content, cut: start..next }).is_some() {
                 return Err(FormError::Duplicate(name));
             }
         }
@@ -125,11 +115,7 @@ pub fn scan_form(body: &[u8], boundary: &str) -> Result<Form, FormError> {
 /// Where the first delimiter's dashes stand. RFC 2046 allows a preamble before it, but no client of a form writes one.
 fn first_delimiter(body: &[u8], dashes: &[u8]) -> Result<usize, FormError> {
     let start = if body.starts_with(b"\r\n") { 2 } else { 0 };
-    if body.get(start..).is_some_and(|body| body.starts_with(dashes)) {
-        Ok(start)
-    } else {
-        Err(FormError::Truncated)
-    }
+    if body.get(start..).is_some_and(|body| body.starts_with(dashes)) { Ok(start) } else { Err(FormError::Truncated) }
 }
 
 /// A part's content, up to the line break that belongs to the next delimiter. Some readers take the boundary for a delimiter
@@ -185,17 +171,11 @@ fn field_name(head: &[u8]) -> Result<Option<&'static str>, FormError> {
         encoded |= name.eq_ignore_ascii_case("content-transfer-encoding") && !is_identity(value.trim());
     }
     let name = disposition.map(disposition_name).transpose()?.flatten();
-    if name.is_some() && encoded {
-        Err(FormError::PartHead)
-    } else {
-        Ok(name)
-    }
+    if name.is_some() && encoded { Err(FormError::PartHead) } else { Ok(name) }
 }
 
 fn is_identity(encoding: &str) -> bool {
-    ["7bit", "8bit", "binary"]
-        .iter()
-        .any(|known| encoding.eq_ignore_ascii_case(known))
+    ["7bit", "8bit", "binary"].iter().any(|known| encoding.eq_ignore_ascii_case(known))
 }
 
 fn disposition_name(value: &str) -> Result<Option<&'static str>, FormError> {
@@ -211,9 +191,7 @@ fn disposition_name(value: &str) -> Result<Option<&'static str>, FormError> {
         }
         is_file |= name.eq_ignore_ascii_case("filename") || name.eq_ignore_ascii_case("filename*");
     }
-    let known = ["model", "stream", "backend"]
-        .into_iter()
-        .find(|known| found.as_deref() == Some(known));
+    let known = ["model", "stream", "backend"].into_iter().find(|known| found.as_deref() == Some(known));
     Ok(known.filter(|_| !is_file))
 }
 
@@ -224,9 +202,7 @@ struct Parameters<'h> {
 
 impl<'h> Parameters<'h> {
     fn after_first(header: &'h str) -> Self {
-        Parameters {
-            rest: header.split_once(';').map_or("", |(_, rest)| rest),
-        }
+        Parameters { rest: header.split_once(';').map_or("", |(_, rest)| rest) }
     }
 
     /// A quoted value, without its first quote; the rest then begins after its last.
@@ -313,10 +289,7 @@ mod tests {
         ] {
             assert_eq!(boundary(content_type).as_deref(), expected, "{content_type}");
         }
-        assert_eq!(
-            boundary(&format!("multipart/form-data; boundary={}", "x".repeat(71))),
-            None
-        );
+        assert_eq!(boundary(&format!("multipart/form-data; boundary={}", "x".repeat(71))), None);
     }
 
     #[test]
@@ -336,68 +309,33 @@ mod tests {
             ("--b\r\n".to_owned(), FormError::Truncated),
             (format!("--b\r\n{disposition}\r\n\r\nx\r\n"), FormError::Truncated),
             ("--bb\r\n\r\nx\r\n--b--".to_owned(), FormError::AmbiguousBoundary),
-            (
-                format!("--b\r\n{disposition}\r\n\r\nx\r\n--by\r\n--b--"),
-                FormError::AmbiguousBoundary,
-            ),
-            (
-                format!("--b\r\n{disposition}\r\n\r\nx\n--b\r\n\r\ny\r\n--b--"),
-                FormError::AmbiguousBoundary,
-            ),
-            (
-                format!("--b\r\n{disposition}\r\n\r\n--b--"),
-                FormError::AmbiguousBoundary,
-            ),
+            (format!("--b\r\n{disposition}\r\n\r\nx\r\n--by\r\n--b--"), FormError::AmbiguousBoundary),
+            (format!("--b\r\n{disposition}\r\n\r\nx\n--b\r\n\r\ny\r\n--b--"), FormError::AmbiguousBoundary),
+            (format!("--b\r\n{disposition}\r\n\r\n--b--"), FormError::AmbiguousBoundary),
             ("--b\r\n\r\n\r\n--b--x".to_owned(), FormError::AmbiguousBoundary),
             (part("no header"), FormError::PartHead),
             (part(" folded: x"), FormError::PartHead),
             (part(&format!("{disposition}\r\n{disposition}")), FormError::PartHead),
             (part(&format!("{disposition}; name=\"x\"")), FormError::PartHead),
-            (
-                part("Content-Disposition: form-data; name*=utf-8''model"),
-                FormError::PartHead,
-            ),
-            (
-                part("Content-Disposition: form-data; name=\"model"),
-                FormError::PartHead,
-            ),
-            (
-                part("Content-Disposition: form-data; name=\"model\" x"),
-                FormError::PartHead,
-            ),
-            (
-                part(&format!("{disposition}\r\nContent-Transfer-Encoding: base64")),
-                FormError::PartHead,
-            ),
-            (
-                part(&format!("X-Long: {}", "x".repeat(9000))),
-                FormError::PartHeadTooLong,
-            ),
+            (part("Content-Disposition: form-data; name*=utf-8''model"), FormError::PartHead),
+            (part("Content-Disposition: form-data; name=\"model"), FormError::PartHead),
+            (part("Content-Disposition: form-data; name=\"model\" x"), FormError::PartHead),
+            (part(&format!("{disposition}\r\nContent-Transfer-Encoding: base64")), FormError::PartHead),
+            (part(&format!("X-Long: {}", "x".repeat(9000))), FormError::PartHeadTooLong),
             (
                 format!("--b\r\n{disposition}\r\n\r\nx\r\n--b\r\n{disposition}\r\n\r\ny\r\n--b--"),
                 FormError::Duplicate("model"),
             ),
-            (
-                format!("{}--", "--b\r\n\r\n\r\n".repeat(1025) + "--b"),
-                FormError::TooManyParts,
-            ),
+            (format!("{}--", "--b\r\n\r\n\r\n".repeat(1025) + "--b"), FormError::TooManyParts),
         ] {
-            assert_eq!(
-                scan_form(body.as_bytes(), "b"),
-                Err(error),
-                "{}",
-                &body[..body.len().min(120)]
-            );
+            assert_eq!(scan_form(body.as_bytes(), "b"), Err(error), "{}", &body[..body.len().min(120)]);
         }
     }
 
     #[test]
     fn an_epilogue_is_nobodys_but_hides_no_part() {
         let epilogue = format!("\r\n{FORM}epilogue");
-        assert_eq!(
-            text(&epilogue, scan_form(epilogue.as_bytes(), "b").unwrap().model),
-            Some("whisper-1")
-        );
+        assert_eq!(text(&epilogue, scan_form(epilogue.as_bytes(), "b").unwrap().model), Some("whisper-1"));
         for two in [format!("{FORM}{FORM}"), format!("x\r\n{FORM}")] {
             assert!(scan_form(two.as_bytes(), "b").is_err());
         }

@@ -10,20 +10,14 @@ pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        decoded.push(if byte == b'%' {
-            hex(bytes.next()?)? << 4 | hex(bytes.next()?)?
-        } else {
-            byte
-        });
+        decoded.push(if byte == b'%' { hex(bytes.next()?)? << 4 | hex(bytes.next()?)? } else { byte });
     }
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
 /// Encodes all but what RFC 3986 leaves plain in one path segment; `/` is encoded.
 pub(crate) fn encode_segment(text: &str, into: &mut String) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'@') {

@@ -78,11 +78,7 @@ pub(crate) fn spec(protocol: Protocol) -> &'static Spec {
 
 /// The status that most failures have in every dialect.
 pub(crate) fn common_status(failure: &Failure) -> u16 {
-    if failure.is_overload() {
-        503
-    } else {
-        failure.code().status()
-    }
+    if failure.is_overload() { 503 } else { failure.code().status() }
 }
 
 /// JSON text of values whose serialisation cannot fail: structs of strings and numbers.

@@ -106,9 +106,8 @@ pub enum Miss {
 
 /// What a path and method mean. The path is without its query.
 pub fn find<'p>(method: &str, path: &'p str) -> Result<Matched<'p>, Miss> {
-    let (beta, rest) = below_version(path).ok_or(Miss::NotFound {
-        known_later: path.starts_with("/upload/v1beta/"),
-    })?;
+    let (beta, rest) =
+        below_version(path).ok_or(Miss::NotFound { known_later: path.starts_with("/upload/v1beta/") })?;
     if rest == "/models" {
         return only(method, "GET", Matched::ListModels { beta });
     }
@@ -122,24 +121,15 @@ pub fn find<'p>(method: &str, path: &'p str) -> Result<Matched<'p>, Miss> {
             return only(method, "POST", Matched::Call(call(spec, route, None, rest)));
         }
     }
-    Err(Miss::NotFound {
-        known_later: specs().any(|spec| spec.later.iter().any(|later| is_below(rest, later))),
-    })
+    Err(Miss::NotFound { known_later: specs().any(|spec| spec.later.iter().any(|later| is_below(rest, later))) })
 }
 
 /// In whose dialect a failure is told on a path that may match nothing.
 pub fn dialect_of_path(path: &str) -> Protocol {
     let Some((beta, rest)) = below_version(path) else {
-        return if path.starts_with("/upload/v1beta/") {
-            Protocol::Gemini
-        } else {
-            Protocol::OpenAi
-        };
+        return if path.starts_with("/upload/v1beta/") { Protocol::Gemini } else { Protocol::OpenAi };
     };
-    let verb = rest
-        .strip_prefix("/models/")
-        .and_then(|model| model.rsplit_once(':'))
-        .map(|(_, verb)| verb);
+    let verb = rest.strip_prefix("/models/").and_then(|model| model.rsplit_once(':')).map(|(_, verb)| verb);
     if beta || verb.is_some_and(|verb| verb_route(verb).is_some() || is_later_verb(verb)) {
         Protocol::Gemini
     } else if is_below(rest, "/messages") {
@@ -155,9 +145,7 @@ impl Operation {
     /// Its name in metrics and logs: a path without anything that a client chose.
     pub fn label(self) -> &'static str {
         let mut routes = SPECS.iter().flat_map(|spec| spec.routes);
-        routes
-            .find(|route| route.operation == self)
-            .map_or("", |route| route.label)
+        routes.find(|route| route.operation == self).map_or("", |route| route.label)
     }
 }
 
@@ -176,10 +164,9 @@ impl Miss {
                 "nothing is served at this path; API paths begin with /v1 or /v1beta, so check the client's base URL \
                  (OpenAI clients want it with /v1 at its end, Anthropic and Gemini clients without)",
             ),
-            Miss::MethodNotAllowed { allow } => Failure::new(
-                Code::MethodNotAllowed,
-                format!("this path takes no such method; use {allow}"),
-            ),
+            Miss::MethodNotAllowed { allow } => {
+                Failure::new(Code::MethodNotAllowed, format!("this path takes no such method; use {allow}"))
+            }
         }
     }
 }
@@ -226,26 +213,15 @@ fn find_model<'p>(method: &str, model: &'p str, beta: bool) -> Result<Matched<'p
 }
 
 fn call<'p>(spec: &Spec, route: &Route, path_model: Option<&'p str>, suffix: &'p str) -> Call<'p> {
-    Call {
-        protocol: spec.protocol,
-        operation: route.operation,
-        path_model,
-        suffix,
-    }
+    Call { protocol: spec.protocol, operation: route.operation, path_model, suffix }
 }
 
 fn only<'p>(method: &str, allow: &'static str, matched: Matched<'p>) -> Result<Matched<'p>, Miss> {
-    if method == allow {
-        Ok(matched)
-    } else {
-        Err(Miss::MethodNotAllowed { allow })
-    }
+    if method == allow { Ok(matched) } else { Err(Miss::MethodNotAllowed { allow }) }
 }
 
 fn verb_route(verb: &str) -> Option<(&'static Spec, &'static Route)> {
-    let mut routes = SPECS
-        .iter()
-        .flat_map(|spec| spec.routes.iter().map(move |route| (*spec, route)));
+    let mut routes = SPECS.iter().flat_map(|spec| spec.routes.iter().map(move |route| (*spec, route)));
     routes.find(|(_, route)| matches!(route.shape, Shape::Verb(known) if known == verb))
 }
 
@@ -254,16 +230,12 @@ fn is_later_verb(verb: &str) -> bool {
 }
 
 fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A segment that cannot climb out of its folder, whatever a backend makes of dots and escapes.
 fn is_plain_segment(segment: &str) -> bool {
-    !segment.is_empty()
-        && segment
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 #[cfg(test)]
@@ -296,16 +268,8 @@ mod tests {
             ("/v1/messages", Messages),
             ("/v1/messages/count_tokens", CountTokens),
         ] {
-            assert_eq!(
-                post(path),
-                Some((operation.protocol(), operation, None, &path[3..])),
-                "{path}"
-            );
-            assert_eq!(
-                find("GET", path),
-                Err(Miss::MethodNotAllowed { allow: "POST" }),
-                "{path}"
-            );
+            assert_eq!(post(path), Some((operation.protocol(), operation, None, &path[3..])), "{path}");
+            assert_eq!(find("GET", path), Err(Miss::MethodNotAllowed { allow: "POST" }), "{path}");
         }
         for (verb, operation) in [
             ("generateContent", GenerateContent),
@@ -316,16 +280,8 @@ mod tests {
         ] {
             for version in ["/v1beta", "/v1"] {
                 let path = format!("{version}/models/gemini-2.5-pro:{verb}");
-                assert_eq!(
-                    post(&path),
-                    Some((Protocol::Gemini, operation, Some("gemini-2.5-pro"), verb)),
-                    "{path}"
-                );
-                assert_eq!(
-                    find("PUT", &path),
-                    Err(Miss::MethodNotAllowed { allow: "POST" }),
-                    "{path}"
-                );
+                assert_eq!(post(&path), Some((Protocol::Gemini, operation, Some("gemini-2.5-pro"), verb)), "{path}");
+                assert_eq!(find("PUT", &path), Err(Miss::MethodNotAllowed { allow: "POST" }), "{path}");
             }
         }
     }
@@ -334,29 +290,11 @@ mod tests {
     fn models_are_listed_and_got_under_both_versions() {
         assert_eq!(find("GET", "/v1/models"), Ok(Matched::ListModels { beta: false }));
         assert_eq!(find("GET", "/v1beta/models"), Ok(Matched::ListModels { beta: true }));
-        assert_eq!(
-            find("GET", "/v1/models/gpt-4o"),
-            Ok(Matched::GetModel {
-                id: "gpt-4o",
-                beta: false
-            })
-        );
-        assert_eq!(
-            find("GET", "/v1beta/models/a/b"),
-            Ok(Matched::GetModel { id: "a/b", beta: true })
-        );
-        assert_eq!(
-            find("GET", "/v1/models/qwen:7b"),
-            Ok(Matched::GetModel {
-                id: "qwen:7b",
-                beta: false
-            })
-        );
+        assert_eq!(find("GET", "/v1/models/gpt-4o"), Ok(Matched::GetModel { id: "gpt-4o", beta: false }));
+        assert_eq!(find("GET", "/v1beta/models/a/b"), Ok(Matched::GetModel { id: "a/b", beta: true }));
+        assert_eq!(find("GET", "/v1/models/qwen:7b"), Ok(Matched::GetModel { id: "qwen:7b", beta: false }));
         assert_eq!(find("POST", "/v1/models"), Err(Miss::MethodNotAllowed { allow: "GET" }));
-        assert_eq!(
-            find("DELETE", "/v1/models/x"),
-            Err(Miss::MethodNotAllowed { allow: "GET" })
-        );
+        assert_eq!(find("DELETE", "/v1/models/x"), Err(Miss::MethodNotAllowed { allow: "GET" }));
     }
 
     #[test]
@@ -413,10 +351,7 @@ mod tests {
             }
         }
         assert!(Miss::NotFound { known_later: true }.failure().message().contains("yet"));
-        assert_eq!(
-            Miss::MethodNotAllowed { allow: "GET" }.failure().code(),
-            Code::MethodNotAllowed
-        );
+        assert_eq!(Miss::MethodNotAllowed { allow: "GET" }.failure().code(), Code::MethodNotAllowed);
     }
 
     #[test]

@@ -284,25 +284,16 @@ impl Cursor<'_> {
 
     /// Skips a number or one of the three words; `start` is where it begins.
     fn skip_scalar(&mut self, start: usize) -> Result<(), ScanError> {
-        while self
-            .peek()
-            .is_some_and(|byte| !is_space(byte) && !matches!(byte, b',' | b'}' | b']' | b'"' | b':'))
-        {
+        while self.peek().is_some_and(|byte| !is_space(byte) && !matches!(byte, b',' | b'}' | b']' | b'"' | b':')) {
             self.at += 1;
         }
         let text = self.body.get(start..self.at).unwrap_or_default();
         let is_number = || {
             text.first().is_some_and(|byte| *byte == b'-' || byte.is_ascii_digit())
-                && text
-                    .iter()
-                    .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
+                && text.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'))
         };
         let is_word = matches!(text, b"true" | b"false" | b"null");
-        if is_word || is_number() {
-            Ok(())
-        } else {
-            Err(ScanError::Syntax { at: start })
-        }
+        if is_word || is_number() { Ok(()) } else { Err(ScanError::Syntax { at: start }) }
     }
 }
 
@@ -360,10 +351,7 @@ fn find_structural(text: &[u8]) -> Option<usize> {
         }
         from += BLOCK;
     }
-    text.get(from..)?
-        .iter()
-        .position(|byte| is_structural(*byte))
-        .map(|at| at + from)
+    text.get(from..)?.iter().position(|byte| is_structural(*byte)).map(|at| at + from)
 }
 
 fn is_structural(byte: u8) -> bool {
@@ -450,10 +438,7 @@ mod tests {
         ] {
             assert_eq!(scan_json(body), Err(error), "{}", String::from_utf8_lossy(body));
         }
-        assert!(
-            scan_json(br#"{"other":1,"other":2}"#).is_ok(),
-            "only the members that Berry reads must be unique"
-        );
+        assert!(scan_json(br#"{"other":1,"other":2}"#).is_ok(), "only the members that Berry reads must be unique");
     }
 
     #[test]
@@ -498,10 +483,7 @@ mod tests {
     #[test]
     fn the_searches_agree_with_the_plain_ones_at_every_distance() {
         for length in 0..200 {
-            for (needle, search) in [
-                (b'"', find_quote as fn(&[u8]) -> Option<usize>),
-                (b']', find_structural),
-            ] {
+            for (needle, search) in [(b'"', find_quote as fn(&[u8]) -> Option<usize>), (b']', find_structural)] {
                 for filler in [b' ', b'!', b'#', 0x21 ^ 0x80, b'0', b'\\'] {
                     let filler = if needle == b']' && filler == b'"' { b' ' } else { filler };
                     let mut text = vec![filler; length];

@@ -25,10 +25,7 @@ pub fn upstream_path(base: &BaseUrl, call: &Call<'_>, model: &str, query: Option
         path.push_str(call.suffix);
     }
     let without_key = call.protocol == Protocol::Gemini;
-    let kept = query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .filter(|pair| !(without_key && is_key(pair)));
+    let kept = query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !(without_key && is_key(pair)));
     for (index, pair) in kept.enumerate() {
         path.push(if index == 0 { '?' } else { '&' });
         path.push_str(pair);
@@ -79,23 +76,14 @@ mod tests {
     use crate::route::{Matched, find};
 
     fn path(base: &str, protocol: Protocol, asked: &str, model: &str, query: Option<&str>) -> String {
-        let Ok(Matched::Call(call)) = find("POST", asked) else {
-            panic!("{asked} is a call")
-        };
+        let Ok(Matched::Call(call)) = find("POST", asked) else { panic!("{asked} is a call") };
         upstream_path(&BaseUrl::parse(base, protocol).unwrap(), &call, model, query)
     }
 
     #[test]
     fn the_query_is_passed_on_without_the_clients_token() {
-        let gemini = |query| {
-            path(
-                "https://g.example",
-                Protocol::Gemini,
-                "/v1/models/x:streamGenerateContent",
-                "m",
-                Some(query),
-            )
-        };
+        let gemini =
+            |query| path("https://g.example", Protocol::Gemini, "/v1/models/x:streamGenerateContent", "m", Some(query));
         for (query, passed) in [
             ("alt=sse&key=T", "?alt=sse"),
             ("key=T&alt=sse&$fields=a%20b&&", "?alt=sse&$fields=a%20b&&"),
@@ -103,39 +91,19 @@ mod tests {
             ("key", ""),
             ("monkey=1", "?monkey=1"),
         ] {
-            assert_eq!(
-                gemini(query),
-                format!("/v1beta/models/m:streamGenerateContent{passed}"),
-                "{query}"
-            );
+            assert_eq!(gemini(query), format!("/v1beta/models/m:streamGenerateContent{passed}"), "{query}");
         }
         assert_eq!(
-            path(
-                "https://o.example",
-                Protocol::OpenAi,
-                "/v1/responses",
-                "m",
-                Some("key=a&include[]=b")
-            ),
+            path("https://o.example", Protocol::OpenAi, "/v1/responses", "m", Some("key=a&include[]=b")),
             "/v1/responses?key=a&include[]=b"
         );
-        assert_eq!(
-            key_parameters("alt=sse&key=a%2Bb&k%65y=c&key").collect::<Vec<_>>(),
-            ["a+b", "c", ""]
-        );
+        assert_eq!(key_parameters("alt=sse&key=a%2Bb&k%65y=c&key").collect::<Vec<_>>(), ["a+b", "c", ""]);
     }
 
     #[test]
     fn a_models_name_cannot_leave_its_place_in_the_path() {
-        let gemini = |model| {
-            path(
-                "https://g.example",
-                Protocol::Gemini,
-                "/v1beta/models/x:generateContent",
-                model,
-                None,
-            )
-        };
+        let gemini =
+            |model| path("https://g.example", Protocol::Gemini, "/v1beta/models/x:generateContent", model, None);
         for (model, place) in [
             ("gemini-2.5-pro", "models/gemini-2.5-pro"),
             ("models/gemini-2.5-pro", "models/gemini-2.5-pro"),
@@ -152,14 +120,8 @@ mod tests {
     #[test]
     fn the_list_of_models_stands_beside_the_operations() {
         let base = |url, protocol| BaseUrl::parse(url, protocol).unwrap();
-        assert_eq!(
-            models_path(&base("https://h/api/v3", Protocol::OpenAi)),
-            "/api/v3/models"
-        );
-        assert_eq!(
-            models_path(&base("https://h/v1/chat/completions", Protocol::OpenAi)),
-            "/v1/models"
-        );
+        assert_eq!(models_path(&base("https://h/api/v3", Protocol::OpenAi)), "/api/v3/models");
+        assert_eq!(models_path(&base("https://h/v1/chat/completions", Protocol::OpenAi)), "/v1/models");
         assert_eq!(models_path(&base("https://h", Protocol::Gemini)), "/v1beta/models");
     }
 }

@@ -26,12 +26,7 @@ pub static VENDORS: &[Vendor] = &[
     row("DashScope", "dashscope.aliyuncs.com", Protocol::OpenAi, &["sk-"]),
     row("DeepSeek", "api.deepseek.com", Protocol::OpenAi, &["sk-"]),
     row("Fireworks", "api.fireworks.ai", Protocol::OpenAi, &["fw_"]),
-    row(
-        "Gemini",
-        "generativelanguage.googleapis.com",
-        Protocol::Gemini,
-        &["AIza", "AQ."],
-    ),
+    row("Gemini", "generativelanguage.googleapis.com", Protocol::Gemini, &["AIza", "AQ."]),
     row("Groq", "api.groq.com", Protocol::OpenAi, &["gsk_"]),
     row("Hugging Face", "router.huggingface.co", Protocol::OpenAi, &["hf_"]),
     row("Mistral", "api.mistral.ai", Protocol::OpenAi, &[]),
@@ -49,10 +44,9 @@ pub static VENDORS: &[Vendor] = &[
 
 /// The vendor behind a host, if it is known.
 pub fn vendor_of(host: &str) -> Option<&'static Vendor> {
-    VENDORS.iter().find(|vendor| {
-        host.strip_suffix(vendor.host)
-            .is_some_and(|below| below.is_empty() || below.ends_with('.'))
-    })
+    VENDORS
+        .iter()
+        .find(|vendor| host.strip_suffix(vendor.host).is_some_and(|below| below.is_empty() || below.ends_with('.')))
 }
 
 /// A warning where a key is unlike those of the vendor behind the URL. The key itself is not in it.
@@ -61,35 +55,21 @@ pub fn key_warning(base: &BaseUrl, key: &str) -> Option<String> {
     let issuer = issuer(key);
     let of_another = issuer.filter(|issuer| issuer.name != vendor.name && specific(issuer));
     if let Some(other) = of_another.filter(|_| !key.is_empty()) {
-        return Some(format!(
-            "this looks like a key of {}, but the URL is {}'s",
-            other.name, vendor.name
-        ));
+        return Some(format!("this looks like a key of {}, but the URL is {}'s", other.name, vendor.name));
     }
     if key.is_empty() || vendor.keys.is_empty() || vendor.keys.iter().any(|start| key.starts_with(start)) {
         return None;
     }
-    Some(format!(
-        "keys of {} begin with {}; this one does not",
-        vendor.name,
-        vendor.keys.join(" or ")
-    ))
+    Some(format!("keys of {} begin with {}; this one does not", vendor.name, vendor.keys.join(" or ")))
 }
 
 const fn row(name: &'static str, host: &'static str, protocol: Protocol, keys: &'static [&'static str]) -> Vendor {
-    Vendor {
-        name,
-        host,
-        protocol,
-        keys,
-    }
+    Vendor { name, host, protocol, keys }
 }
 
 /// Whose form of key it is, by the longest beginning that fits.
 fn issuer(key: &str) -> Option<&'static Vendor> {
-    let fits = VENDORS
-        .iter()
-        .flat_map(|vendor| vendor.keys.iter().map(move |start| (start.len(), vendor, start)));
+    let fits = VENDORS.iter().flat_map(|vendor| vendor.keys.iter().map(move |start| (start.len(), vendor, start)));
     fits.filter(|(_, _, start)| key.starts_with(**start))
         .max_by_key(|(length, _, _)| *length)
         .map(|(_, vendor, _)| vendor)
@@ -122,28 +102,13 @@ mod tests {
         let openai = "https://api.openai.com";
         assert_eq!(warning(openai, Protocol::OpenAi, "sk-proj-abc"), None);
         assert_eq!(warning(openai, Protocol::OpenAi, ""), None);
-        for key in [
-            "sk-ant-api03-secret",
-            "AIzaSecret",
-            "gsk_secret",
-            "sk-or-v1-secret",
-            "xai-secret",
-            "secret",
-        ] {
+        for key in ["sk-ant-api03-secret", "AIzaSecret", "gsk_secret", "sk-or-v1-secret", "xai-secret", "secret"] {
             let text = warning(openai, Protocol::OpenAi, key).unwrap();
             assert!(!text.contains("secret") && !text.contains("Secret"), "{text}");
         }
-        assert!(
-            warning("https://api.anthropic.com", Protocol::Anthropic, "sk-proj-x")
-                .unwrap()
-                .contains("sk-ant-")
-        );
+        assert!(warning("https://api.anthropic.com", Protocol::Anthropic, "sk-proj-x").unwrap().contains("sk-ant-"));
         assert_eq!(warning("https://api.mistral.ai", Protocol::OpenAi, "anything"), None);
-        assert!(
-            warning("https://api.mistral.ai", Protocol::OpenAi, "gsk_x")
-                .unwrap()
-                .contains("Groq")
-        );
+        assert!(warning("https://api.mistral.ai", Protocol::OpenAi, "gsk_x").unwrap().contains("Groq"));
         assert_eq!(warning("http://localhost:11434", Protocol::OpenAi, "anything"), None);
     }
 }

@@ -1,11 +1,7 @@
 //! Properties of the scan and the edit, over generated bodies: whatever a valid body looks like, only the asked-for bytes change;
 //! and whatever bytes come, nothing panics.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
 use std::collections::HashMap;
 
@@ -102,10 +98,8 @@ fn value() -> impl Strategy<Value = String> {
 /// A top-level member that Berry does not read; the same key may come twice.
 fn unread() -> impl Strategy<Value = (String, String)> {
     let key = prop_oneof![
-        prop::sample::select(vec![
-            "messages", "user", "Model", "models", "mode", "streams", "back", ""
-        ])
-        .prop_map(str::to_owned),
+        prop::sample::select(vec!["messages", "user", "Model", "models", "mode", "streams", "back", ""])
+            .prop_map(str::to_owned),
         "[a-z]{1,12}".prop_filter("unread", |key| !["model", "stream", "backend"].contains(&key.as_str())),
     ];
     (key.prop_map(|key| serde_json::to_string(&key).unwrap()), value())
@@ -135,55 +129,31 @@ impl Body {
 fn body() -> impl Strategy<Value = Body> {
     let escapes = || prop::collection::vec(prop::bool::weighted(0.15), 1..6);
     let read = (
-        (
-            "[a-zA-Z0-9:/._-]{1,40}|модель|a\"b\\\\c|😀",
-            escapes(),
-            escapes(),
-            any::<prop::sample::Index>(),
-        ),
-        (
-            prop::option::of(prop::option::of(any::<bool>())),
-            escapes(),
-            any::<prop::sample::Index>(),
-        ),
+        ("[a-zA-Z0-9:/._-]{1,40}|модель|a\"b\\\\c|😀", escapes(), escapes(), any::<prop::sample::Index>()),
+        (prop::option::of(prop::option::of(any::<bool>())), escapes(), any::<prop::sample::Index>()),
         (prop::option::of("[a-z]{1,9}"), escapes(), any::<prop::sample::Index>()),
     );
-    (
-        prop::collection::vec(unread(), 0..7),
-        prop::collection::vec(space(), 3..9),
-        read,
+    (prop::collection::vec(unread(), 0..7), prop::collection::vec(space(), 3..9), read).prop_map(
+        |(
+            mut members,
+            spaces,
+            ((model, escapes, key_escapes, at), (stream, stream_escapes, stream_at), (backend, e, b_at)),
+        )| {
+            if let Some(stream) = stream {
+                let value = stream.map_or("null".to_owned(), |stream| stream.to_string());
+                let member = (literal("stream".to_owned(), stream_escapes), value);
+                members.insert(stream_at.index(members.len() + 1), member);
+            }
+            if let Some(backend) = &backend {
+                let member = (literal("backend".to_owned(), e.clone()), literal(backend.clone(), e));
+                members.insert(b_at.index(members.len() + 1), member);
+            }
+            let model_at = at.index(members.len() + 1);
+            let member = (literal("model".to_owned(), key_escapes), literal(model.clone(), escapes));
+            members.insert(model_at, member);
+            Body { members, spaces, model_at, model, stream, backend }
+        },
     )
-        .prop_map(
-            |(
-                mut members,
-                spaces,
-                ((model, escapes, key_escapes, at), (stream, stream_escapes, stream_at), (backend, e, b_at)),
-            )| {
-                if let Some(stream) = stream {
-                    let value = stream.map_or("null".to_owned(), |stream| stream.to_string());
-                    let member = (literal("stream".to_owned(), stream_escapes), value);
-                    members.insert(stream_at.index(members.len() + 1), member);
-                }
-                if let Some(backend) = &backend {
-                    let member = (literal("backend".to_owned(), e.clone()), literal(backend.clone(), e));
-                    members.insert(b_at.index(members.len() + 1), member);
-                }
-                let model_at = at.index(members.len() + 1);
-                let member = (
-                    literal("model".to_owned(), key_escapes),
-                    literal(model.clone(), escapes),
-                );
-                members.insert(model_at, member);
-                Body {
-                    members,
-                    spaces,
-                    model_at,
-                    model,
-                    stream,
-                    backend,
-                }
-            },
-        )
 }
 
 proptest! {
@@ -299,11 +269,7 @@ proptest! {
 fn a_form_cut_anywhere_is_refused_or_read_without_panic() {
     let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; name=file; filename=x\r\n\r\n\0\r\n--b--\r\n";
     for end in 0..form.len() {
-        let result = read(
-            &call("/v1/images/edits"),
-            Some("multipart/form-data; boundary=b"),
-            &form.as_bytes()[..end],
-        );
+        let result = read(&call("/v1/images/edits"), Some("multipart/form-data; boundary=b"), &form.as_bytes()[..end]);
         match result {
             Ok(asked) => assert!(asked.model == "m" && end >= form.len() - 2),
             Err(failure) => assert_eq!(failure.code(), Code::InvalidRequest),

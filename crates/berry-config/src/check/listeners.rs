@@ -11,17 +11,9 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
         return;
     };
     if clash(data, control) {
-        let place = if admin.has("listen") {
-            admin.at("listen")
-        } else {
-            server.at("listen")
-        };
+        let place = if admin.has("listen") { admin.at("listen") } else { server.at("listen") };
         let message = format!("the data listener ({data}) and the admin listener ({control}) want the same port");
-        problems.error(
-            &place,
-            message,
-            "give one of `server.listen` and `admin.listen` another port",
-        );
+        problems.error(&place, message, "give one of `server.listen` and `admin.listen` another port");
     }
 }
 

@@ -27,13 +27,7 @@ impl Tables {
     pub(crate) fn new(root: Checked) -> Self {
         let models = root.tables("models");
         let names = ModelNames::new(&models);
-        Self {
-            providers: root.tables("providers"),
-            users: root.tables("users"),
-            models,
-            names,
-            root,
-        }
+        Self { providers: root.tables("providers"), users: root.tables("users"), models, names, root }
     }
 
     /// A top-level table; an empty one where it is not written.

@@ -12,20 +12,13 @@ pub(crate) struct ModelNames {
 
 impl ModelNames {
     pub(crate) fn new(models: &[Checked]) -> Self {
-        Self {
-            models: models
-                .iter()
-                .map(|table| (model::name(table), table.id.clone()))
-                .collect(),
-        }
+        Self { models: models.iter().map(|table| (model::name(table), table.id.clone())).collect() }
     }
 
     /// The model of a public name; failing that, of an id.
     pub(crate) fn find(&self, name: &str) -> Option<ModelId> {
         let by_name = self.models.iter().find(|(public, _)| public == name);
-        by_name
-            .or_else(|| self.models.iter().find(|(_, id)| id == name))
-            .map(|(_, id)| ModelId::new(id))
+        by_name.or_else(|| self.models.iter().find(|(_, id)| id == name)).map(|(_, id)| ModelId::new(id))
     }
 
     /// The models of several names, each once.

@@ -29,10 +29,7 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
 }
 
 fn connection(provider: &Checked, problems: &mut Problems) {
-    if let Some(timeout) = provider
-        .duration("timeout_seconds")
-        .filter(|timeout| *timeout > SLOW_CONNECT)
-    {
+    if let Some(timeout) = provider.duration("timeout_seconds").filter(|timeout| *timeout > SLOW_CONNECT) {
         problems.warning(
             &provider.at("timeout_seconds"),
             format!("a server that does not answer delays failover by {} s", timeout.as_secs_f64()),
@@ -42,10 +39,7 @@ fn connection(provider: &Checked, problems: &mut Problems) {
     if provider.flag("insecure_skip_verify") {
         problems.warning(
             &provider.at("insecure_skip_verify"),
-            format!(
-                "anyone on the way to `{}` can read its key and its answers",
-                provider.id
-            ),
+            format!("anyone on the way to `{}` can read its key and its answers", provider.id),
             "remove it, and name the server's own certificate authority in ca_file",
         );
     }

@@ -35,11 +35,7 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
     let backends = table.tables("backends");
     if table.has("backends") && backends.is_empty() {
         let remedy = format!("add [[{}.backends]] with a provider and a model", table.place.path);
-        problems.error(
-            &table.at("backends"),
-            format!("the model `{}` has no backends", table.id),
-            remedy,
-        );
+        problems.error(&table.at("backends"), format!("the model `{}` has no backends", table.id), remedy);
         return;
     }
     let mut pairs = HashSet::new();
@@ -50,11 +46,7 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
         self::provider(tables, table, backend, problems);
         if !pairs.insert((provider, model)) {
             let remedy = "keep one of them: they are one backend, with one health; raise its `weight` for more traffic";
-            problems.warning(
-                &backend.at("provider"),
-                "this provider and model stand in the model twice",
-                remedy,
-            );
+            problems.warning(&backend.at("provider"), "this provider and model stand in the model twice", remedy);
         }
     }
     let works = |backend: &Checked| {
@@ -64,11 +56,7 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
     };
     if table.flag("enabled") && !backends.is_empty() && !backends.iter().any(works) {
         let message = format!("the model `{}` has no enabled backend: nothing can answer it", table.id);
-        problems.warning(
-            &table.place,
-            message,
-            "enable a backend and its provider, or set `enabled = false` here",
-        );
+        problems.warning(&table.place, message, "enable a backend and its provider, or set `enabled = false` here");
     }
 }
 
@@ -90,23 +78,13 @@ fn provider(tables: &Tables, table: &Checked, backend: &Checked, problems: &mut 
     let public = model::name(table);
     let sent = if asked == "*" { public } else { asked };
     if !served.is_empty() && !sent.contains('*') && !served.contains(&sent) {
-        let remedy = format!(
-            "{}; or add it to providers.{id}.models",
-            suggestion(&sent, served.iter().map(String::as_str))
-        );
-        problems.error(
-            &backend.at("model"),
-            format!("the provider `{id}` does not serve a model `{sent}`"),
-            remedy,
-        );
+        let remedy =
+            format!("{}; or add it to providers.{id}.models", suggestion(&sent, served.iter().map(String::as_str)));
+        problems.error(&backend.at("model"), format!("the provider `{id}` does not serve a model `{sent}`"), remedy);
     }
     if table.flag("enabled") && backend.flag("enabled") && !provider.flag("enabled") {
         let message = format!("this backend gets no traffic: its provider `{id}` is disabled");
-        problems.warning(
-            &backend.at("provider"),
-            message,
-            "enable the provider, or disable the backend too",
-        );
+        problems.warning(&backend.at("provider"), message, "enable the provider, or disable the backend too");
     }
 }
 
@@ -129,15 +107,8 @@ fn fallbacks(tables: &Tables, table: &Checked, problems: &mut Problems) {
                 );
             }
             Some(id) if leads_to(tables, id.as_str(), &table.id) => {
-                let message = format!(
-                    "the fallbacks go round in a circle: `{}` leads back here",
-                    fallback.value
-                );
-                problems.warning(
-                    &fallback.place,
-                    message,
-                    format!("remove it here or there; {}", EACH_ONCE),
-                );
+                let message = format!("the fallbacks go round in a circle: `{}` leads back here", fallback.value);
+                problems.warning(&fallback.place, message, format!("remove it here or there; {}", EACH_ONCE));
             }
             Some(_) => {}
         }
@@ -157,13 +128,7 @@ fn leads_to(tables: &Tables, from: &str, to: &str) -> bool {
         if let Some(table) = tables.models.iter().find(|model| model.id == id)
             && seen.insert(id)
         {
-            next.extend(
-                tables
-                    .names
-                    .find_all(&table.strings("fallbacks"))
-                    .iter()
-                    .map(|id| id.as_str().to_owned()),
-            );
+            next.extend(tables.names.find_all(&table.strings("fallbacks")).iter().map(|id| id.as_str().to_owned()));
         }
     }
     false

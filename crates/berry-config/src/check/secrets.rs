@@ -59,10 +59,7 @@ fn keys(table: &Checked, problems: &mut Problems) {
 /// Whatever crosses the internet in clear.
 fn clear_text(table: &Checked, problems: &mut Problems) {
     if provider::url(table).is_some_and(|url| !url.is_tls() && is_public(url.host())) {
-        let message = format!(
-            "prompts, answers and the key of `{}` cross the network in clear text",
-            table.id
-        );
+        let message = format!("prompts, answers and the key of `{}` cross the network in clear text", table.id);
         problems.secret_warning(&table.at("base_url"), message, "write https:// instead of http://");
     }
 }
@@ -96,15 +93,7 @@ fn is_public(host: &str) -> bool {
             !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified())
         }
         Err(_) => {
-            let local = [
-                ".localhost",
-                ".local",
-                ".internal",
-                ".lan",
-                ".home.arpa",
-                ".svc",
-                ".test",
-            ];
+            let local = [".localhost", ".local", ".internal", ".lan", ".home.arpa", ".svc", ".test"];
             host.contains('.') && !local.iter().any(|end| host.to_ascii_lowercase().ends_with(end))
         }
     }
@@ -130,16 +119,7 @@ mod tests {
 
     #[test]
     fn hosts_of_the_own_network_are_not_public() {
-        for host in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "192.168.0.9",
-            "::1",
-            "fd00::1",
-            "localhost",
-            "ollama",
-            "gpu.internal",
-        ] {
+        for host in ["127.0.0.1", "10.1.2.3", "192.168.0.9", "::1", "fd00::1", "localhost", "ollama", "gpu.internal"] {
             assert!(!is_public(host), "{host}");
         }
         for host in ["8.8.8.8", "api.openai.com", "2606:4700::1111"] {

@@ -12,26 +12,12 @@ use crate::table::rate_limit;
 pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
     if tables.users.is_empty() {
         let remedy = "add a [users.ID] table with a token; `berry init` makes a random one";
-        problems.error(
-            &tables.root.at("users"),
-            "no user is configured: nobody could ask anything",
-            remedy,
-        );
+        problems.error(&tables.root.at("users"), "no user is configured: nobody could ask anything", remedy);
     } else if !tables.users.iter().any(|user| user.flag("enabled")) {
-        problems.warning(
-            &tables.root.at("users"),
-            "no user is enabled: nobody can ask anything",
-            "enable one",
-        );
+        problems.warning(&tables.root.at("users"), "no user is enabled: nobody can ask anything", "enable one");
     }
     tokens(tables, problems);
-    let tags_of = |model: &Checked| {
-        model
-            .tables("backends")
-            .iter()
-            .map(|b| b.strings("tags"))
-            .collect::<Vec<_>>()
-    };
+    let tags_of = |model: &Checked| model.tables("backends").iter().map(|b| b.strings("tags")).collect::<Vec<_>>();
     let wanted: Vec<(&str, Vec<String>)> = tables
         .models
         .iter()
@@ -53,11 +39,7 @@ fn tokens(tables: &Tables, problems: &mut Problems) {
                 continue;
             };
             // Tokens tell upper from lower case; the digits of a hash do not.
-            let text = if key == "token" {
-                token.expose().to_owned()
-            } else {
-                token.expose().to_ascii_lowercase()
-            };
+            let text = if key == "token" { token.expose().to_owned() } else { token.expose().to_ascii_lowercase() };
             if let Some(first) = seen.get(&text) {
                 let message = format!("`{key}` is the same as that of the user `{first}`");
                 problems.error(&user.at(key), message, "give each user a token of its own");
@@ -71,11 +53,7 @@ fn tokens(tables: &Tables, problems: &mut Problems) {
 fn allowed_models(tables: &Tables, user: &Checked, problems: &mut Problems) {
     for allowed in user.texts("allowed_models") {
         if tables.names.find(&allowed.value).is_none() {
-            let all = if allowed.value == "*" {
-                "leave the list empty for all models; "
-            } else {
-                ""
-            };
+            let all = if allowed.value == "*" { "leave the list empty for all models; " } else { "" };
             let remedy = format!("{all}{}", suggestion(&allowed.value, tables.names.public()));
             problems.error(&allowed.place, format!("there is no model `{}`", allowed.value), remedy);
         }
@@ -100,18 +78,9 @@ fn reach(tables: &Tables, wanted: &[(&str, Vec<String>)], user: &Checked, proble
 }
 
 fn expiry(user: &Checked, problems: &mut Problems) {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
-    if user
-        .instant("expires_at")
-        .is_some_and(|end| i128::from(end) < i128::from(now))
-    {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    if user.instant("expires_at").is_some_and(|end| i128::from(end) < i128::from(now)) {
         let message = format!("the token of `{}` has expired", user.id);
-        problems.warning(
-            &user.at("expires_at"),
-            message,
-            "write a later date, or remove the user",
-        );
+        problems.warning(&user.at("expires_at"), message, "write a later date, or remove the user");
     }
 }

@@ -9,12 +9,7 @@ use crate::table::server::{self, TLS_CERT, TLS_KEY};
 pub(crate) static TABLE: Table = Table::new(
     "The admin listener and its dashboard.",
     &[
-        Key::new(
-            "listen",
-            Rule::Listen,
-            "\"127.0.0.1:3001\"",
-            "Address of the admin listener.",
-        ),
+        Key::new("listen", Rule::Listen, "\"127.0.0.1:3001\"", "Address of the admin listener."),
         TLS_CERT,
         TLS_KEY,
         Key::new(
@@ -23,13 +18,7 @@ pub(crate) static TABLE: Table = Table::new(
             "false",
             "Whether the admin listener may be reached from elsewhere in clear text.",
         ),
-        Key::new(
-            "allow_ips",
-            Rule::Nets,
-            "[]",
-            "Addresses that may use the admin listener; empty: all.",
-        )
-        .refused(),
+        Key::new("allow_ips", Rule::Nets, "[]", "Addresses that may use the admin listener; empty: all.").refused(),
         Key::new(
             "session_idle_seconds",
             Rule::Seconds(60.0, 43_200.0),
@@ -48,10 +37,7 @@ pub(crate) static TABLE: Table = Table::new(
 );
 
 pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Admin {
-    let admin = Admin {
-        listen: server::listen(t),
-        tls: server::tls(t, reader),
-    };
+    let admin = Admin { listen: server::listen(t), tls: server::tls(t, reader) };
     let public = !admin.listen.ip().is_loopback() && admin.tls.is_none();
     if public && !t.flag("allow_public_without_tls") {
         reader.problems.error(

@@ -10,23 +10,9 @@ pub(crate) static TABLE: Table = Table::new(
     "One way to serve a model.",
     &[
         Key::required("provider", Rule::Text, "The id of the provider."),
-        Key::required(
-            "model",
-            Rule::Text,
-            "The name that the provider knows; `*` passes the asked name on.",
-        ),
-        Key::new(
-            "weight",
-            Rule::Above(0.0, 100.0),
-            "1.0",
-            "Share of the traffic, relative to the others.",
-        ),
-        Key::new(
-            "priority",
-            Rule::Whole(0, 10),
-            "0",
-            "Order for the strategy `failover`: lower first.",
-        ),
+        Key::required("model", Rule::Text, "The name that the provider knows; `*` passes the asked name on."),
+        Key::new("weight", Rule::Above(0.0, 100.0), "1.0", "Share of the traffic, relative to the others."),
+        Key::new("priority", Rule::Whole(0, 10), "0", "Order for the strategy `failover`: lower first."),
         Key::new("enabled", Rule::Flag, "true", "Whether it gets traffic."),
         Key::new(
             "tags",
@@ -36,19 +22,12 @@ pub(crate) static TABLE: Table = Table::new(
         ),
         Key::new(
             "billing_mode",
-            Rule::Word(Words {
-                now: || vec!["per_token", "per_request"],
-                later: &[],
-            }),
+            Rule::Word(Words { now: || vec!["per_token", "per_request"], later: &[] }),
             "\"per_token\"",
             "How the vendor bills; `per_request` is never probed with a request that costs.",
         ),
         Key::optional("input_price", Rule::Number(0.0, 1e6), "USD for a million input tokens."),
-        Key::optional(
-            "output_price",
-            Rule::Number(0.0, 1e6),
-            "USD for a million output tokens.",
-        ),
+        Key::optional("output_price", Rule::Number(0.0, 1e6), "USD for a million output tokens."),
     ],
 );
 
@@ -61,11 +40,7 @@ pub(crate) fn build(t: &Checked) -> Option<Backend> {
         priority: t.small("priority"),
         enabled: t.flag("enabled"),
         tags: t.strings("tags"),
-        billing: if per_request {
-            Billing::PerRequest
-        } else {
-            Billing::PerToken
-        },
+        billing: if per_request { Billing::PerRequest } else { Billing::PerToken },
         input_price: t.number("input_price"),
         output_price: t.number("output_price"),
     })

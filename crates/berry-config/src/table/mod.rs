@@ -23,56 +23,17 @@ pub(crate) static ROOT: Table = Table::new(
     "Berry's configuration: who may ask, for which models, and which providers answer.",
     &[
         Key::optional("server", Rule::Table(&server::TABLE), "The data listener."),
-        Key::optional(
-            "admin",
-            Rule::Table(&admin::TABLE),
-            "The admin listener and its dashboard.",
-        ),
-        Key::optional(
-            "settings",
-            Rule::Table(&settings::TABLE),
-            "How requests are tried, timed and checked.",
-        ),
-        Key::optional(
-            "providers",
-            Rule::Map(&provider::TABLE),
-            "Accounts and servers that answer, by id.",
-        ),
-        Key::optional(
-            "models",
-            Rule::Map(&model::TABLE),
-            "Public models and their backends, by id.",
-        ),
+        Key::optional("admin", Rule::Table(&admin::TABLE), "The admin listener and its dashboard."),
+        Key::optional("settings", Rule::Table(&settings::TABLE), "How requests are tried, timed and checked."),
+        Key::optional("providers", Rule::Map(&provider::TABLE), "Accounts and servers that answer, by id."),
+        Key::optional("models", Rule::Map(&model::TABLE), "Public models and their backends, by id."),
         Key::optional("users", Rule::Map(&user::TABLE), "Who may ask, by id."),
-        Key::optional(
-            "security",
-            Rule::Table(&security::TABLE),
-            "What holds for all users and keys.",
-        ),
+        Key::optional("security", Rule::Table(&security::TABLE), "What holds for all users and keys."),
         Key::optional("telemetry", Rule::Table(&telemetry::TABLE), "Logs."),
-        Key::optional(
-            "storage",
-            Rule::Table(&storage::TABLE),
-            "Where Berry keeps what outlives it.",
-        ),
-        Key::optional(
-            "config",
-            Rule::Table(&later::CONFIG),
-            "How changes of this file come into effect.",
-        )
-        .later(),
+        Key::optional("storage", Rule::Table(&storage::TABLE), "Where Berry keeps what outlives it."),
+        Key::optional("config", Rule::Table(&later::CONFIG), "How changes of this file come into effect.").later(),
         Key::optional("audit", Rule::Table(&later::AUDIT), "The audit log.").later(),
-        Key::optional(
-            "cache",
-            Rule::Table(&later::CACHE),
-            "Answers that are kept for identical requests.",
-        )
-        .later(),
-        Key::optional(
-            "cluster",
-            Rule::Table(&later::CLUSTER),
-            "Several nodes that share limits and health.",
-        )
-        .later(),
+        Key::optional("cache", Rule::Table(&later::CACHE), "Answers that are kept for identical requests.").later(),
+        Key::optional("cluster", Rule::Table(&later::CLUSTER), "Several nodes that share limits and health.").later(),
     ],
 );

@@ -12,17 +12,8 @@ use crate::table::{backend, timeouts};
 pub(crate) static HEDGE: Table = Table::new(
     "A second request to another backend when the first is slow.",
     &[
-        Key::optional(
-            "after_ms",
-            Rule::Any,
-            "Wait before the second request: milliseconds, or \"p95\".",
-        ),
-        Key::new(
-            "max_share",
-            Rule::Number(0.0, 1.0),
-            "0.05",
-            "Share of the requests that may have a second one.",
-        ),
+        Key::optional("after_ms", Rule::Any, "Wait before the second request: milliseconds, or \"p95\"."),
+        Key::new("max_share", Rule::Number(0.0, 1.0), "0.05", "Share of the requests that may have a second one."),
     ],
 );
 
@@ -36,10 +27,7 @@ pub(crate) static TABLE: Table = Table::new(
         ),
         Key::new(
             "strategy",
-            Rule::Word(Words {
-                now: strategies,
-                later: &[],
-            }),
+            Rule::Word(Words { now: strategies, later: &[] }),
             "\"weighted_random\"",
             "How one of the eligible backends is chosen.",
         ),
@@ -55,28 +43,16 @@ pub(crate) static TABLE: Table = Table::new(
         timeouts::STREAM_IDLE,
         timeouts::DEADLINE,
         timeouts::TOTAL,
-        Key::optional(
-            "hedge",
-            Rule::Table(&HEDGE),
-            "A second request when the first is slow. Unset: off.",
-        )
-        .later(),
+        Key::optional("hedge", Rule::Table(&HEDGE), "A second request when the first is slow. Unset: off.").later(),
         Key::new(
             "lossy",
-            Rule::Word(Words {
-                now: || vec!["report", "reject"],
-                later: &[],
-            }),
+            Rule::Word(Words { now: || vec!["report", "reject"], later: &[] }),
             "\"report\"",
             "What happens when a translation between protocols would lose a field.",
         )
         .later(),
-        Key::optional(
-            "max_concurrent_requests",
-            Rule::Whole(1, ANY_WHOLE),
-            "Requests at once. Unset: no limit.",
-        )
-        .later(),
+        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
+            .later(),
     ],
 );
 
@@ -89,16 +65,9 @@ pub(crate) fn build(t: &Checked, names: &ModelNames) -> Model {
     Model {
         id: ModelId::new(&t.id),
         name: name(t),
-        strategy: t
-            .text("strategy")
-            .and_then(|name| Strategy::from_name(&name))
-            .unwrap_or_default(),
+        strategy: t.text("strategy").and_then(|name| Strategy::from_name(&name)).unwrap_or_default(),
         enabled: t.flag("enabled"),
-        fallbacks: t
-            .strings("fallbacks")
-            .iter()
-            .filter_map(|name| names.find(name))
-            .collect(),
+        fallbacks: t.strings("fallbacks").iter().filter_map(|name| names.find(name)).collect(),
         backends: t.tables("backends").iter().filter_map(backend::build).collect(),
         timeouts: timeouts::build(t),
     }

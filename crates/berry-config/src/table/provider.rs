@@ -15,37 +15,14 @@ pub(crate) static TABLE: Table = Table::new(
     "An account at a vendor, or a server.",
     &[
         Key::optional("name", Rule::Text, "Name for people. Unset: the id."),
-        Key::required(
-            "base_url",
-            Rule::Text,
-            "Where it is reached, like \"https://api.openai.com/v1\".",
-        ),
-        Key::new(
-            "api_key",
-            Rule::Secret,
-            "\"\"",
-            "Its key; empty for servers without keys.",
-        ),
-        Key::new(
-            "api_keys",
-            Rule::Secrets,
-            "[]",
-            "Keys of further accounts, beside `api_key`.",
-        ),
+        Key::required("base_url", Rule::Text, "Where it is reached, like \"https://api.openai.com/v1\"."),
+        Key::new("api_key", Rule::Secret, "\"\"", "Its key; empty for servers without keys."),
+        Key::new("api_keys", Rule::Secrets, "[]", "Keys of further accounts, beside `api_key`."),
         Key::new("models", Rule::Texts, "[]", "Names that it serves; empty: any."),
         Key::new("headers", Rule::Headers, "{}", "Extra request headers."),
         Key::new("enabled", Rule::Flag, "true", "Whether it gets traffic and probes."),
-        Key::new(
-            "timeout_seconds",
-            Rule::Seconds(1.0, 300.0),
-            "10",
-            "Time limit of connecting, TLS included.",
-        ),
-        Key::optional(
-            "max_retries",
-            Rule::Whole(0, 10),
-            "Replaces settings.max_internal_retries for its backends.",
-        ),
+        Key::new("timeout_seconds", Rule::Seconds(1.0, 300.0), "10", "Time limit of connecting, TLS included."),
+        Key::optional("max_retries", Rule::Whole(0, 10), "Replaces settings.max_internal_retries for its backends."),
         Key::new(
             "backend_type",
             Rule::Word(Words {
@@ -65,49 +42,25 @@ pub(crate) static TABLE: Table = Table::new(
             "Proxy on the way: http:// or socks5://, host and port, with or without user:password@.",
         ),
         Key::optional("ca_file", Rule::Path, "Further certificates to trust, in PEM."),
-        Key::new(
-            "insecure_skip_verify",
-            Rule::Flag,
-            "false",
-            "Whether its certificate goes unchecked.",
-        ),
+        Key::new("insecure_skip_verify", Rule::Flag, "false", "Whether its certificate goes unchecked."),
         Key::new("http2", Rule::Flag, "true", "Whether HTTP/2 is offered."),
-        Key::new(
-            "pool_max_idle_per_host",
-            Rule::Whole(0, 1_000_000),
-            "1024",
-            "Idle connections that are kept.",
-        ),
+        Key::new("pool_max_idle_per_host", Rule::Whole(0, 1_000_000), "1024", "Idle connections that are kept."),
         Key::new(
             "pool_idle_timeout_seconds",
             Rule::Seconds(0.0, 86_400.0),
             "60",
             "How long an idle connection is kept.",
         ),
-        Key::new(
-            "allow_link_local",
-            Rule::Flag,
-            "false",
-            "Whether link-local addresses may be connected to.",
-        ),
-        Key::new(
-            "forward_request_headers",
-            Rule::HeaderNames,
-            "[]",
-            "Further request headers that cross to it.",
-        ),
+        Key::new("allow_link_local", Rule::Flag, "false", "Whether link-local addresses may be connected to."),
+        Key::new("forward_request_headers", Rule::HeaderNames, "[]", "Further request headers that cross to it."),
         Key::new(
             "forward_response_headers",
             Rule::HeaderNames,
             "[]",
             "Further response headers that cross to the client.",
         ),
-        Key::optional(
-            "max_concurrent_requests",
-            Rule::Whole(1, ANY_WHOLE),
-            "Requests at once. Unset: no limit.",
-        )
-        .later(),
+        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
+            .later(),
         Key::new(
             "adaptive_concurrency",
             Rule::Flag,
@@ -121,11 +74,7 @@ pub(crate) static TABLE: Table = Table::new(
 pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Option<Provider> {
     let protocol = protocol(t);
     let base_url = base_url(t, protocol, reader);
-    let api_keys = keys(t)
-        .into_iter()
-        .filter(|key| usable(reader, key))
-        .map(|key| key.value)
-        .collect();
+    let api_keys = keys(t).into_iter().filter(|key| usable(reader, key)).map(|key| key.value).collect();
     let connection = connection(t, reader);
     Some(Provider {
         id: ProviderId::new(&t.id),
@@ -134,11 +83,7 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Option<Provider> {
         protocol,
         api_keys,
         models: t.strings("models"),
-        headers: t
-            .headers("headers")
-            .into_iter()
-            .map(|(name, value)| (name.value, value))
-            .collect(),
+        headers: t.headers("headers").into_iter().map(|(name, value)| (name.value, value)).collect(),
         enabled: t.flag("enabled"),
         connect_timeout: t.duration("timeout_seconds").unwrap_or_default(),
         max_retries: t.has("max_retries").then(|| t.small("max_retries")),
@@ -151,10 +96,7 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Option<Provider> {
 
 /// `api_key`, if it is not empty, and `api_keys`.
 pub(crate) fn keys(t: &Checked) -> Vec<At<Secret>> {
-    let first = t.secret("api_key").filter(|key| !key.is_empty()).map(|value| At {
-        value,
-        place: t.at("api_key"),
-    });
+    let first = t.secret("api_key").filter(|key| !key.is_empty()).map(|value| At { value, place: t.at("api_key") });
     first.into_iter().chain(t.secrets("api_keys")).collect()
 }
 
@@ -179,11 +121,7 @@ fn base_url(t: &Checked, protocol: Protocol, reader: &mut Reader<'_>) -> Option<
         reader.masks.push(place.span.clone());
     }
     BaseUrl::parse(&text, protocol)
-        .map_err(|error| {
-            reader
-                .problems
-                .error(&place, format!("`base_url`: {error}"), error.remedy())
-        })
+        .map_err(|error| reader.problems.error(&place, format!("`base_url`: {error}"), error.remedy()))
         .ok()
 }
 
@@ -194,15 +132,11 @@ fn usable(reader: &mut Reader<'_>, key: &At<Secret>) -> bool {
     } else if text.chars().any(char::is_whitespace) {
         Some("holds white space")
     } else {
-        headers::value(text)
-            .err()
-            .map(|_| "holds what cannot stand in a header")
+        headers::value(text).err().map(|_| "holds what cannot stand in a header")
     };
     if let Some(fault) = fault {
         let remedy = "copy the key as the vendor shows it: visible ASCII, without spaces or line breaks";
-        reader
-            .problems
-            .error(&key.place, format!("the API key {fault}"), remedy);
+        reader.problems.error(&key.place, format!("the API key {fault}"), remedy);
     }
     fault.is_none()
 }
@@ -217,10 +151,7 @@ fn connection(t: &Checked, reader: &mut Reader<'_>) -> Connection {
         ca_file,
         insecure_skip_verify: t.flag("insecure_skip_verify"),
         http2: t.flag("http2"),
-        pool_max_idle: t
-            .whole("pool_max_idle_per_host")
-            .and_then(|n| usize::try_from(n).ok())
-            .unwrap_or_default(),
+        pool_max_idle: t.whole("pool_max_idle_per_host").and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
         pool_idle_timeout: t.duration("pool_idle_timeout_seconds").unwrap_or_default(),
         allow_link_local: t.flag("allow_link_local"),
     }
@@ -228,7 +159,5 @@ fn connection(t: &Checked, reader: &mut Reader<'_>) -> Connection {
 
 fn proxy(t: &Checked, reader: &mut Reader<'_>) -> Option<ProxyUrl> {
     let text = t.secret("proxy_url")?;
-    proxy_url::parse(text.expose())
-        .map_err(|misfit| reader.misfit("proxy_url", &t.at("proxy_url"), misfit))
-        .ok()
+    proxy_url::parse(text.expose()).map_err(|misfit| reader.misfit("proxy_url", &t.at("proxy_url"), misfit)).ok()
 }

@@ -10,16 +10,8 @@ pub(crate) static TABLE: Table = Table::new(
     "What a user may ask for in a time; each limit is optional.",
     &[
         Key::optional("requests_per_minute", COUNT, "Requests in a minute."),
-        Key::optional(
-            "requests_per_hour",
-            COUNT,
-            "Requests in an hour; at least those of a minute.",
-        ),
-        Key::optional(
-            "requests_per_day",
-            COUNT,
-            "Requests in a day; at least those of an hour.",
-        ),
+        Key::optional("requests_per_hour", COUNT, "Requests in an hour; at least those of a minute."),
+        Key::optional("requests_per_day", COUNT, "Requests in a day; at least those of an hour."),
         Key::optional("tokens_per_minute", COUNT, "Tokens in a minute."),
         Key::optional("tokens_per_day", COUNT, "Tokens in a day; at least those of a minute."),
         Key::optional("concurrent_requests", COUNT, "Requests at once."),

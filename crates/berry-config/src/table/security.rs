@@ -11,20 +11,8 @@ pub(crate) static TABLE: Table = Table::new(
             "false",
             "Whether warnings about secrets (weak or example tokens, files that others can read, keys sent in clear) are errors.",
         ),
-        Key::new(
-            "allow_ips",
-            Rule::Nets,
-            "[]",
-            "Addresses that may use the data listener; empty: all.",
-        )
-        .refused(),
-        Key::new(
-            "deny_ips",
-            Rule::Nets,
-            "[]",
-            "Addresses that may not; wins over `allow_ips`.",
-        )
-        .refused(),
+        Key::new("allow_ips", Rule::Nets, "[]", "Addresses that may use the data listener; empty: all.").refused(),
+        Key::new("deny_ips", Rule::Nets, "[]", "Addresses that may not; wins over `allow_ips`.").refused(),
         Key::optional(
             "key_file",
             Rule::Path,

@@ -8,30 +8,17 @@ use crate::problem::Place;
 use crate::reader::Reader;
 use crate::registry::{ANY_WHOLE, Key, Rule, Table};
 
-pub(crate) const TLS_CERT: Key = Key::optional(
-    "tls_cert",
-    Rule::Path,
-    "Certificate chain in PEM; with `tls_key` the listener speaks TLS.",
-);
+pub(crate) const TLS_CERT: Key =
+    Key::optional("tls_cert", Rule::Path, "Certificate chain in PEM; with `tls_key` the listener speaks TLS.");
 pub(crate) const TLS_KEY: Key = Key::optional("tls_key", Rule::Path, "Private key of the certificate, in PEM.");
 
 pub(crate) static TABLE: Table = Table::new(
     "The data listener.",
     &[
-        Key::new(
-            "listen",
-            Rule::Listen,
-            "\"127.0.0.1:3000\"",
-            "Address of the data listener; 0.0.0.0:3000 for all.",
-        ),
+        Key::new("listen", Rule::Listen, "\"127.0.0.1:3000\"", "Address of the data listener; 0.0.0.0:3000 for all."),
         TLS_CERT,
         TLS_KEY,
-        Key::new(
-            "max_body_bytes",
-            Rule::Bytes(1024, 1 << 40),
-            "\"64MiB\"",
-            "Largest request body.",
-        ),
+        Key::new("max_body_bytes", Rule::Bytes(1024, 1 << 40), "\"64MiB\"", "Largest request body."),
         Key::new(
             "predrain_seconds",
             Rule::Seconds(0.0, 3600.0),
@@ -44,26 +31,11 @@ pub(crate) static TABLE: Table = Table::new(
             "120",
             "How long requests in flight may go on after that.",
         ),
-        Key::new(
-            "trusted_proxies",
-            Rule::Nets,
-            "[]",
-            "Proxies in front of Berry whose X-Forwarded-For is believed.",
-        )
-        .later_saying("until then the address of a client is that of the connection"),
-        Key::new(
-            "cors_origins",
-            Rule::Texts,
-            "[]",
-            "Web origins whose pages may call the data listener.",
-        )
-        .later(),
-        Key::optional(
-            "max_in_flight",
-            Rule::Whole(1, ANY_WHOLE),
-            "Requests at once over all users. Unset: no limit.",
-        )
-        .later(),
+        Key::new("trusted_proxies", Rule::Nets, "[]", "Proxies in front of Berry whose X-Forwarded-For is believed.")
+            .later_saying("until then the address of a client is that of the connection"),
+        Key::new("cors_origins", Rule::Texts, "[]", "Web origins whose pages may call the data listener.").later(),
+        Key::optional("max_in_flight", Rule::Whole(1, ANY_WHOLE), "Requests at once over all users. Unset: no limit.")
+            .later(),
         Key::new(
             "max_body_memory_bytes",
             Rule::Bytes(1024, 1 << 50),
@@ -85,8 +57,7 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Server {
 }
 
 pub(crate) fn listen(t: &Checked) -> SocketAddr {
-    t.listen("listen")
-        .unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))
+    t.listen("listen").unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))
 }
 
 /// Both files or none, and they exist.
@@ -103,10 +74,7 @@ pub(crate) fn tls(t: &Checked, reader: &mut Reader<'_>) -> Option<TlsFiles> {
             return None;
         }
     };
-    let files = TlsFiles {
-        cert: reader.resolve(&cert),
-        key: reader.resolve(&key),
-    };
+    let files = TlsFiles { cert: reader.resolve(&cert), key: reader.resolve(&key) };
     for (name, path) in [(TLS_CERT.name, &files.cert), (TLS_KEY.name, &files.key)] {
         reader.must_exist(name, &t.at(name), path);
     }
@@ -115,7 +83,5 @@ pub(crate) fn tls(t: &Checked, reader: &mut Reader<'_>) -> Option<TlsFiles> {
 
 fn half(reader: &mut Reader<'_>, at: &Place, [there, missing]: [&str; 2]) {
     let message = format!("`{there}` is given without `{missing}`");
-    reader
-        .problems
-        .error(at, message, format!("add `{missing}`, or remove `{there}`"));
+    reader.problems.error(at, message, format!("add `{missing}`, or remove `{there}`"));
 }

@@ -20,12 +20,7 @@ pub(crate) static TABLE: Table = Table::new(
             "120",
             "Time between one-token requests to a backend that is open.",
         ),
-        Key::new(
-            "health_check_timeout_seconds",
-            Rule::Seconds(1.0, 300.0),
-            "10",
-            "Time limit of one check.",
-        ),
+        Key::new("health_check_timeout_seconds", Rule::Seconds(1.0, 300.0), "10", "Time limit of one check."),
         timeouts::REQUEST,
         timeouts::STREAM_IDLE,
         timeouts::DEADLINE,
@@ -61,13 +56,8 @@ pub(crate) static TABLE: Table = Table::new(
             "Share of the traffic that retries may add, in percent.",
         )
         .later(),
-        Key::new(
-            "retry_budget_per_second",
-            Rule::Number(0.0, 1e6),
-            "10",
-            "Retries a second that are always allowed.",
-        )
-        .later(),
+        Key::new("retry_budget_per_second", Rule::Number(0.0, 1e6), "10", "Retries a second that are always allowed.")
+            .later(),
         Key::optional(
             "stream_keepalive_seconds",
             Rule::Seconds(1.0, 3600.0),
@@ -76,19 +66,12 @@ pub(crate) static TABLE: Table = Table::new(
         .later(),
         Key::new(
             "ask_usage",
-            Rule::Word(Words {
-                now: || vec!["limited", "always", "never"],
-                later: &[],
-            }),
+            Rule::Word(Words { now: || vec!["limited", "always", "never"], later: &[] }),
             "\"limited\"",
             "For whom OpenAI streams are asked to report their usage: users with token limits, all, or nobody.",
         )
         .later(),
-        Key::optional(
-            "smart_ai",
-            Rule::Table(&smart_ai::TABLE),
-            "How the strategy `smart_ai` learns.",
-        ),
+        Key::optional("smart_ai", Rule::Table(&smart_ai::TABLE), "How the strategy `smart_ai` learns."),
     ],
 );
 

@@ -10,12 +10,7 @@ const SHARE: Rule = Rule::Number(0.0, 1.0);
 pub(crate) static TABLE: Table = Table::new(
     "How the strategy `smart_ai` learns which backends to trust.",
     &[
-        Key::new(
-            "initial_confidence",
-            SHARE,
-            "0.8",
-            "Confidence of a backend that nothing is known about.",
-        ),
+        Key::new("initial_confidence", SHARE, "0.8", "Confidence of a backend that nothing is known about."),
         Key::new("min_confidence", SHARE, "0.05", "Confidence never falls below this."),
         Key::new(
             "enable_time_decay",
@@ -53,21 +48,11 @@ pub(crate) static ADJUSTMENTS: Table = Table::new(
     "What an outcome adds to or takes from confidence.",
     &[
         Key::new("success_boost", SHARE, "0.1", "Added by a success."),
-        Key::new(
-            "network_error_penalty",
-            SHARE,
-            "0.3",
-            "Taken by a broken or refused connection.",
-        ),
+        Key::new("network_error_penalty", SHARE, "0.3", "Taken by a broken or refused connection."),
         Key::new("auth_error_penalty", SHARE, "0.8", "Taken by a refused key."),
         Key::new("rate_limit_penalty", SHARE, "0.1", "Taken by a rate limit."),
         Key::new("server_error_penalty", SHARE, "0.2", "Taken by an error of the server."),
-        Key::new(
-            "model_error_penalty",
-            SHARE,
-            "0.3",
-            "Taken by an answer that the model is not there.",
-        ),
+        Key::new("model_error_penalty", SHARE, "0.3", "Taken by an answer that the model is not there."),
         Key::new("timeout_penalty", SHARE, "0.2", "Taken by a timeout."),
     ],
 );

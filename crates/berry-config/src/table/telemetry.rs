@@ -13,10 +13,7 @@ pub(crate) static TABLE: Table = Table::new(
     &[
         Key::new(
             "log_format",
-            Rule::Word(Words {
-                now: || vec!["text", "json"],
-                later: &[],
-            }),
+            Rule::Word(Words { now: || vec!["text", "json"], later: &[] }),
             "\"text\"",
             "One readable line an event, or one JSON object.",
         ),
@@ -35,14 +32,8 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Telemetry {
     let lone_word = !log_level.contains([',', '=', '[']);
     if lone_word && !LEVELS.contains(&log_level.to_ascii_lowercase().as_str()) {
         let remedy = suggestion(&log_level, LEVELS.iter().copied());
-        reader
-            .problems
-            .error(&t.at("log_level"), "`log_level` is none of the known levels", remedy);
+        reader.problems.error(&t.at("log_level"), "`log_level` is none of the known levels", remedy);
     }
-    let log_format = if t.text("log_format").as_deref() == Some("json") {
-        LogFormat::Json
-    } else {
-        LogFormat::Text
-    };
+    let log_format = if t.text("log_format").as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text };
     Telemetry { log_format, log_level }
 }

@@ -55,11 +55,7 @@ pub(crate) fn check(problems: &mut Problems, t: &Checked, outer: &[Timeouts]) {
     let request = inherited(|timeouts| timeouts.request).unwrap_or(STREAM_DEFAULT);
     let deadline = inherited(|timeouts| timeouts.deadline).unwrap_or(DEADLINE_DEFAULT);
     if deadline <= request {
-        let at: Place = t.at(if t.has(DEADLINE.name) {
-            DEADLINE.name
-        } else {
-            REQUEST.name
-        });
+        let at: Place = t.at(if t.has(DEADLINE.name) { DEADLINE.name } else { REQUEST.name });
         problems.warning(
             &at,
             format!(

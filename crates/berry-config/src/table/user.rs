@@ -21,17 +21,8 @@ pub(crate) static TABLE: Table = Table::new(
             Rule::Secret,
             "What the user proves itself with: at least 16 bytes, no white space. This or `token_hash`.",
         ),
-        Key::optional(
-            "token_hash",
-            Rule::Secret,
-            "`sha256:` and 64 hex digits: the SHA-256 of the token.",
-        ),
-        Key::new(
-            "allowed_models",
-            Rule::Texts,
-            "[]",
-            "Models that it may use, by public name or id; empty: all.",
-        ),
+        Key::optional("token_hash", Rule::Secret, "`sha256:` and 64 hex digits: the SHA-256 of the token."),
+        Key::new("allowed_models", Rule::Texts, "[]", "Models that it may use, by public name or id; empty: all."),
         Key::new("enabled", Rule::Flag, "true", "Whether it may do anything."),
         Key::new(
             "tags",
@@ -39,32 +30,13 @@ pub(crate) static TABLE: Table = Table::new(
             "[]",
             "Which tagged backends it may use; without tags: all. `admin` opens the admin API.",
         ),
-        Key::new(
-            "can_force_backend",
-            Rule::Flag,
-            "false",
-            "Whether its requests may name a provider.",
-        ),
+        Key::new("can_force_backend", Rule::Flag, "false", "Whether its requests may name a provider."),
         Key::optional("expires_at", Rule::Instant, "When its token ends. Unset: never."),
-        Key::optional(
-            "rate_limit",
-            Rule::Table(&rate_limit::TABLE),
-            "What it may ask for in a time.",
-        )
-        .later_saying("the limits are checked but not enforced: this user is not limited until a later version"),
-        Key::new(
-            "allowed_ips",
-            Rule::Nets,
-            "[]",
-            "Addresses that it may come from; empty: all.",
-        )
-        .refused(),
-        Key::optional(
-            "max_concurrent_requests",
-            Rule::Whole(1, ANY_WHOLE),
-            "Requests at once. Unset: no limit.",
-        )
-        .later(),
+        Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it may ask for in a time.")
+            .later_saying("the limits are checked but not enforced: this user is not limited until a later version"),
+        Key::new("allowed_ips", Rule::Nets, "[]", "Addresses that it may come from; empty: all.").refused(),
+        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
+            .later(),
     ],
 );
 
@@ -74,11 +46,7 @@ pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) ->
         id: UserId::new(&t.id),
         name: t.text("name").unwrap_or_else(|| t.id.clone()),
         token: token(t, reader)?,
-        allowed_models: if allowed.is_empty() {
-            None
-        } else {
-            Some(names.find_all(&allowed))
-        },
+        allowed_models: if allowed.is_empty() { None } else { Some(names.find_all(&allowed)) },
         enabled: t.flag("enabled"),
         tags: t.strings("tags"),
         can_force_backend: t.flag("can_force_backend"),
@@ -92,18 +60,14 @@ fn token(t: &Checked, reader: &mut Reader<'_>) -> Option<UserToken> {
         (None, Some(hash)) => hashed(t, reader, &hash),
         (Some(_), Some(_)) => {
             let remedy = "keep one of them";
-            reader
-                .problems
-                .error(&t.at("token_hash"), "`token` and `token_hash` are both given", remedy);
+            reader.problems.error(&t.at("token_hash"), "`token` and `token_hash` are both given", remedy);
             None
         }
         (None, None) => {
             // A token that did not fit is reported already; the configuration is lost either way.
             let remedy = "add `token = \"…\"` with at least 16 random bytes, or `token_hash = \"sha256:…\"`";
             if !reader.problems.has_error_under(&t.place.path, &["token", "token_hash"]) {
-                reader
-                    .problems
-                    .error(&t.place, format!("user `{}` has no token", t.id), remedy);
+                reader.problems.error(&t.place, format!("user `{}` has no token", t.id), remedy);
             }
             None
         }
@@ -121,9 +85,7 @@ fn plain(t: &Checked, reader: &mut Reader<'_>, token: Secret) -> Option<UserToke
     };
     if let Some(fault) = fault {
         let remedy = "write at least 16 bytes without white space; `berry init` makes a random one";
-        reader
-            .problems
-            .error(&t.at("token"), format!("`token` {fault}"), remedy);
+        reader.problems.error(&t.at("token"), format!("`token` {fault}"), remedy);
         return None;
     }
     Some(UserToken::Plain(token))
@@ -133,9 +95,7 @@ fn hashed(t: &Checked, reader: &mut Reader<'_>, hash: &Secret) -> Option<UserTok
     let digest = hash.expose().strip_prefix("sha256:").and_then(digest);
     if digest.is_none() {
         let remedy = "write `sha256:` and the 64 hex digits of the token's SHA-256";
-        reader
-            .problems
-            .error(&t.at("token_hash"), "`token_hash` is no SHA-256", remedy);
+        reader.problems.error(&t.at("token_hash"), "`token_hash` is no SHA-256", remedy);
     }
     digest.map(UserToken::Sha256)
 }

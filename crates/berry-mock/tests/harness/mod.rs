@@ -1,11 +1,6 @@
 //! A client on the raw socket: it sends text and keeps every byte that comes back, however broken.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::allow_attributes,
-    reason = "each test file uses a part of it, one all"
-)]
+#![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each test file uses a part of it, one all")]
 
 use berry_mock::{Fault, Mock, Options};
 use std::io;
@@ -20,28 +15,17 @@ pub async fn mock() -> Mock {
 /// A mock that plays this fault for every request.
 pub async fn faulty(fault: &str) -> Mock {
     let fault = Some(Fault::parse(fault).unwrap());
-    Mock::start(Options {
-        fault,
-        ..Options::default()
-    })
-    .await
-    .unwrap()
+    Mock::start(Options { fault, ..Options::default() }).await.unwrap()
 }
 
 /// A request for a chat by this model.
 pub fn chat(model: &str, stream: bool) -> String {
-    post(
-        "/v1/chat/completions",
-        &format!(r#"{{"model":"{model}","stream":{stream},"messages":[]}}"#),
-    )
+    post("/v1/chat/completions", &format!(r#"{{"model":"{model}","stream":{stream},"messages":[]}}"#))
 }
 
 /// A POST with this body.
 pub fn post(path: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: mock\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("POST {path} HTTP/1.1\r\nHost: mock\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// What came back, and how it ended.
@@ -81,11 +65,7 @@ pub async fn drain(stream: &mut TcpStream) -> Answer {
 pub async fn read_until(stream: &mut TcpStream, mut holds: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !holds(&bytes) {
-        assert!(
-            stream.read_buf(&mut bytes).await.unwrap() > 0,
-            "closed early: {}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "closed early: {}", String::from_utf8_lossy(&bytes));
     }
     bytes
 }
@@ -124,13 +104,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     let end = find(bytes, b"\r\n\r\n").unwrap();
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head[9..12].parse().unwrap();
-    let mut parsed = Parsed {
-        status,
-        head,
-        body: Vec::new(),
-        whole: true,
-        rest: Vec::new(),
-    };
+    let mut parsed = Parsed { status, head, body: Vec::new(), whole: true, rest: Vec::new() };
     let mut rest = &bytes[end + 4..];
     if parsed.field("transfer-encoding") == Some("chunked") {
         parsed.whole = false;
@@ -146,10 +120,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
                 break;
             }
         }
-    } else if let Some(length) = parsed
-        .field("content-length")
-        .map(|length| length.parse::<usize>().unwrap())
-    {
+    } else if let Some(length) = parsed.field("content-length").map(|length| length.parse::<usize>().unwrap()) {
         parsed.whole = rest.len() >= length;
         let (body, further) = rest.split_at(length.min(rest.len()));
         parsed.body = body.to_vec();

@@ -69,11 +69,7 @@ pub(super) fn least<K: PartialOrd>(
 pub(super) fn shares_by_weight(candidates: &[Candidate], weight: impl Fn(&Candidate) -> f64) -> Vec<f64> {
     let total: f64 = candidates.iter().map(&weight).sum();
     let share = |c| {
-        if total > 0.0 {
-            weight(c) / total
-        } else {
-            1.0 / candidates.len() as f64
-        }
+        if total > 0.0 { weight(c) / total } else { 1.0 / candidates.len() as f64 }
     };
     candidates.iter().map(share).collect()
 }

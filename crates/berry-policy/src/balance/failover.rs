@@ -19,15 +19,9 @@ fn pick(candidates: &[Candidate], _: &mut Turn<'_>) -> Option<usize> {
 
 fn shares(candidates: &[Candidate], _: &SmartAi) -> Vec<f64> {
     let first = first(candidates);
-    (0..candidates.len())
-        .map(|i| if Some(i) == first { 1.0 } else { 0.0 })
-        .collect()
+    (0..candidates.len()).map(|i| if Some(i) == first { 1.0 } else { 0.0 }).collect()
 }
 
 fn first(candidates: &[Candidate]) -> Option<usize> {
-    candidates
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, c)| c.priority)
-        .map(|(i, _)| i)
+    candidates.iter().enumerate().min_by_key(|(_, c)| c.priority).map(|(i, _)| i)
 }

@@ -6,13 +6,8 @@ use super::{Strategy, StrategyRow};
 use crate::smart_ai::SmartAi;
 
 /// The strategy's row.
-pub(super) const ROW: StrategyRow = StrategyRow {
-    strategy: Strategy::LeastBusy,
-    name: "least_busy",
-    doc: "fewest requests in flight",
-    pick,
-    shares,
-};
+pub(super) const ROW: StrategyRow =
+    StrategyRow { strategy: Strategy::LeastBusy, name: "least_busy", doc: "fewest requests in flight", pick, shares };
 
 fn pick(candidates: &[Candidate], turn: &mut Turn<'_>) -> Option<usize> {
     least(candidates, |c| c.in_flight, turn.dice)

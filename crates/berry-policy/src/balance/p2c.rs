@@ -30,10 +30,7 @@ fn shares(candidates: &[Candidate], _: &SmartAi) -> Vec<f64> {
     let n = candidates.len() as f64;
     let pairs = n * (n - 1.0) / 2.0;
     let wins = |a: &Candidate| candidates.iter().map(|b| win(a, b)).sum::<f64>() - TIE;
-    candidates
-        .iter()
-        .map(|a| if pairs > 0.0 { wins(a) / pairs } else { 1.0 })
-        .collect()
+    candidates.iter().map(|a| if pairs > 0.0 { wins(a) / pairs } else { 1.0 }).collect()
 }
 
 /// What each of two equals wins of a choice between them; also what a candidate wins against itself.

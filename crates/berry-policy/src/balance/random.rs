@@ -6,13 +6,8 @@ use super::{Strategy, StrategyRow};
 use crate::smart_ai::SmartAi;
 
 /// The strategy's row.
-pub(super) const ROW: StrategyRow = StrategyRow {
-    strategy: Strategy::Random,
-    name: "random",
-    doc: "evenly at random",
-    pick,
-    shares,
-};
+pub(super) const ROW: StrategyRow =
+    StrategyRow { strategy: Strategy::Random, name: "random", doc: "evenly at random", pick, shares };
 
 fn pick(candidates: &[Candidate], turn: &mut Turn<'_>) -> Option<usize> {
     evenly(candidates, turn.dice)

@@ -41,11 +41,7 @@ fn pick(candidates: &[Candidate], turn: &mut Turn<'_>) -> Option<usize> {
     if total_weight <= 0.0 {
         return usize::try_from(turn.turn.checked_rem(candidates.len() as u64)?).ok();
     }
-    Schedule {
-        candidates,
-        total_weight,
-    }
-    .event((turn.turn % TURNS) as f64)
+    Schedule { candidates, total_weight }.event((turn.turn % TURNS) as f64)
 }
 
 // === impl Schedule ===
@@ -87,13 +83,7 @@ impl Schedule<'_> {
             match &mut next {
                 Some(due) if at > due.at => {}
                 Some(due) if at == due.at => due.count += 1.0,
-                _ => {
-                    next = Some(Due {
-                        at,
-                        first: i,
-                        count: 1.0,
-                    })
-                }
+                _ => next = Some(Due { at, first: i, count: 1.0 }),
             }
         }
         next
@@ -102,19 +92,15 @@ impl Schedule<'_> {
     /// Of the candidates that are due at the very moment `time`, the one with this number.
     fn due_at(&self, time: f64, number: usize) -> Option<usize> {
         let due = |line: &Line| line.event(line.past(time) - 1.0) == time;
-        self.lines()
-            .enumerate()
-            .filter(|(_, line)| due(line))
-            .map(|(i, _)| i)
-            .nth(number)
+        self.lines().enumerate().filter(|(_, line)| due(line)).map(|(i, _)| i).nth(number)
     }
 
     fn lines(&self) -> impl Iterator<Item = Line> {
         let n = self.candidates.len() as f64;
-        self.candidates.iter().enumerate().map(move |(i, c)| Line {
-            share: c.effective_weight() / self.total_weight,
-            phase: (i as f64 + 0.5) / n,
-        })
+        self.candidates
+            .iter()
+            .enumerate()
+            .map(move |(i, c)| Line { share: c.effective_weight() / self.total_weight, phase: (i as f64 + 0.5) / n })
     }
 }
 

@@ -32,11 +32,8 @@ fn shares(candidates: &[Candidate], rules: &SmartAi) -> Vec<f64> {
 
 /// A candidate's worth by experience; its weight is what it is worth without.
 fn worth(candidate: &Candidate, rules: &SmartAi) -> f64 {
-    let bonus = if !candidate.premium && candidate.confidence > PROVEN {
-        rules.non_premium_stability_bonus
-    } else {
-        1.0
-    };
+    let bonus =
+        if !candidate.premium && candidate.confidence > PROVEN { rules.non_premium_stability_bonus } else { 1.0 };
     finite(candidate.effective_weight() * finite(candidate.confidence).sqrt() * bonus)
 }
 
@@ -54,11 +51,7 @@ impl<'a> Mixture<'a> {
         let weight: f64 = candidates.iter().map(Candidate::effective_weight).sum();
         // Where nothing is worth anything, weight alone decides.
         let (explore, worth) = if worth > 0.0 { (explore, worth) } else { (1.0, 1.0) };
-        Self {
-            rules,
-            per_worth: (1.0 - explore) / worth,
-            per_weight: explore / weight,
-        }
+        Self { rules, per_worth: (1.0 - explore) / worth, per_weight: explore / weight }
     }
 
     fn share(&self, candidate: &Candidate) -> f64 {

@@ -45,12 +45,7 @@ fn weighted(weights: &[f64]) -> Vec<Candidate> {
 fn choose(strategy: Strategy, candidates: &[Candidate], turns: impl Iterator<Item = (u64, Option<u64>)>) -> Vec<usize> {
     let (mut dice, smart_ai) = (SeededDice::new(11), SmartAi::default());
     let pick = |(turn, affinity)| {
-        let mut turn = Turn {
-            turn,
-            dice: &mut dice,
-            affinity,
-            smart_ai: &smart_ai,
-        };
+        let mut turn = Turn { turn, dice: &mut dice, affinity, smart_ai: &smart_ai };
         strategy.pick(candidates, &mut turn).unwrap()
     };
     turns.map(pick).collect()
@@ -62,9 +57,7 @@ fn picks(strategy: Strategy, candidates: &[Candidate], turns: u64) -> Vec<usize>
 }
 
 fn counts(picks: &[usize], n: usize) -> Vec<f64> {
-    (0..n)
-        .map(|i| picks.iter().filter(|p| **p == i).count() as f64)
-        .collect()
+    (0..n).map(|i| picks.iter().filter(|p| **p == i).count() as f64).collect()
 }
 
 /// That the picks are what a draw by these shares gives: χ² within five standard deviations of what chance allows, and none
@@ -74,27 +67,16 @@ fn assert_follows(picks: &[usize], shares: &[f64], what: &str) {
     for (count, share) in counts(picks, shares.len()).iter().zip(shares) {
         let expected = share * picks.len() as f64;
         assert!(expected > 0.0 || *count == 0.0, "{what}: {picks:?} {shares:?}");
-        chi_square += if expected > 0.0 {
-            (count - expected).powi(2) / expected
-        } else {
-            0.0
-        };
+        chi_square += if expected > 0.0 { (count - expected).powi(2) / expected } else { 0.0 };
     }
     let freedom = shares.len() as f64;
-    assert!(
-        chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(),
-        "{what}: χ² {chi_square}, {shares:?}"
-    );
+    assert!(chi_square < freedom + 5.0 * (2.0 * freedom).sqrt(), "{what}: χ² {chi_square}, {shares:?}");
 }
 
 fn assert_shares(strategy: Strategy, candidates: &[Candidate], expected: &[f64]) {
     let shares = strategy.weights(candidates, &SmartAi::default());
     let close = shares.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
-    assert!(
-        close && shares.len() == expected.len(),
-        "{}: {shares:?}, not {expected:?}",
-        strategy.name()
-    );
+    assert!(close && shares.len() == expected.len(), "{}: {shares:?}, not {expected:?}", strategy.name());
     assert_follows(&picks(strategy, candidates, 10_000), &shares, strategy.name());
 }
 
@@ -116,12 +98,7 @@ fn every_strategy_has_one_row_and_is_found_by_its_name() {
 fn no_candidates_no_pick() {
     let (mut dice, smart_ai) = (SeededDice::new(1), SmartAi::default());
     for row in Strategy::all() {
-        let mut turn = Turn {
-            turn: 5,
-            dice: &mut dice,
-            affinity: Some(1),
-            smart_ai: &smart_ai,
-        };
+        let mut turn = Turn { turn: 5, dice: &mut dice, affinity: Some(1), smart_ai: &smart_ai };
         assert_eq!(row.strategy.pick(&[], &mut turn), None, "{}", row.name);
         assert!(row.strategy.weights(&[], &smart_ai).is_empty());
     }
@@ -184,11 +161,7 @@ fn arbitrary_candidate() -> impl Generator<Value = Candidate> {
 
 /// Failures are kept as tests of their own and not as files.
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -3,10 +3,7 @@
 use super::*;
 use FailureKind::{Hard, Soft};
 
-const RULES: HealthRules = HealthRules {
-    failure_threshold: 5,
-    open_time: Duration::from_secs(60),
-};
+const RULES: HealthRules = HealthRules { failure_threshold: 5, open_time: Duration::from_secs(60) };
 
 fn at(seconds: u64) -> Moment {
     Moment::ZERO.after(Duration::from_secs(seconds))
@@ -15,17 +12,12 @@ fn at(seconds: u64) -> Moment {
 /// A backend after some failures at second 0.
 fn failed(kinds: &[FailureKind]) -> Health {
     let mut health = Health::new();
-    kinds
-        .iter()
-        .for_each(|kind| health.record_failure(*kind, true, at(0), &RULES));
+    kinds.iter().for_each(|kind| health.record_failure(*kind, true, at(0), &RULES));
     health
 }
 
 fn open(seconds: u64, hard: bool) -> State {
-    State::Open {
-        until: at(seconds),
-        hard,
-    }
+    State::Open { until: at(seconds), hard }
 }
 
 #[test]
@@ -121,10 +113,7 @@ fn a_failure_in_the_ramp_opens_it_again_for_twice_as_long_up_to_five_minutes() {
 
 #[test]
 fn a_longer_open_time_than_five_minutes_is_honoured() {
-    let rules = HealthRules {
-        open_time: Duration::from_secs(900),
-        ..RULES
-    };
+    let rules = HealthRules { open_time: Duration::from_secs(900), ..RULES };
     let mut health = Health::new();
     (0..2).for_each(|_| health.record_failure(Hard, true, at(0), &rules));
     assert_eq!(health.next_change(at(0)), Some(at(900)));

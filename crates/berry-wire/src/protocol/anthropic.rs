@@ -11,11 +11,7 @@ pub(super) static SPEC: Spec = Spec {
     protocol: Protocol::Anthropic,
     versions: &["/v1"],
     routes: &[
-        Route {
-            operation: Operation::Messages,
-            shape: Shape::Exact("/messages"),
-            label: "/v1/messages",
-        },
+        Route { operation: Operation::Messages, shape: Shape::Exact("/messages"), label: "/v1/messages" },
         Route {
             operation: Operation::CountTokens,
             shape: Shape::Exact("/messages/count_tokens"),
@@ -56,19 +52,8 @@ struct Body<'a> {
 }
 
 fn error(failure: &Failure, request_id: &str) -> Vec<u8> {
-    let r#type = if failure.is_overload() {
-        "overloaded_error"
-    } else {
-        failure.code().anthropic_type()
-    };
-    to_json(&Envelope {
-        r#type: "error",
-        error: Body {
-            r#type,
-            message: failure.message(),
-        },
-        request_id,
-    })
+    let r#type = if failure.is_overload() { "overloaded_error" } else { failure.code().anthropic_type() };
+    to_json(&Envelope { r#type: "error", error: Body { r#type, message: failure.message() }, request_id })
 }
 
 fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
@@ -93,12 +78,7 @@ struct Card<'a> {
 
 impl<'a> Card<'a> {
     fn of(model: &ModelCard<'a>) -> Self {
-        Card {
-            r#type: "model",
-            id: model.id,
-            display_name: model.id,
-            created_at: rfc3339(model.created),
-        }
+        Card { r#type: "model", id: model.id, display_name: model.id, created_at: rfc3339(model.created) }
     }
 }
 

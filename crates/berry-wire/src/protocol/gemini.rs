@@ -11,31 +11,11 @@ pub(super) static SPEC: Spec = Spec {
     protocol: Protocol::Gemini,
     versions: &["/v1beta", "/v1"],
     routes: &[
-        verb(
-            Operation::GenerateContent,
-            "generateContent",
-            "/v1beta/models/{model}:generateContent",
-        ),
-        verb(
-            Operation::StreamGenerateContent,
-            "streamGenerateContent",
-            "/v1beta/models/{model}:streamGenerateContent",
-        ),
-        verb(
-            Operation::GeminiCountTokens,
-            "countTokens",
-            "/v1beta/models/{model}:countTokens",
-        ),
-        verb(
-            Operation::EmbedContent,
-            "embedContent",
-            "/v1beta/models/{model}:embedContent",
-        ),
-        verb(
-            Operation::BatchEmbedContents,
-            "batchEmbedContents",
-            "/v1beta/models/{model}:batchEmbedContents",
-        ),
+        verb(Operation::GenerateContent, "generateContent", "/v1beta/models/{model}:generateContent"),
+        verb(Operation::StreamGenerateContent, "streamGenerateContent", "/v1beta/models/{model}:streamGenerateContent"),
+        verb(Operation::GeminiCountTokens, "countTokens", "/v1beta/models/{model}:countTokens"),
+        verb(Operation::EmbedContent, "embedContent", "/v1beta/models/{model}:embedContent"),
+        verb(Operation::BatchEmbedContents, "batchEmbedContents", "/v1beta/models/{model}:batchEmbedContents"),
     ],
     later: &[
         "/files",
@@ -64,11 +44,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 const fn verb(operation: Operation, verb: &'static str, label: &'static str) -> Route {
-    Route {
-        operation,
-        shape: Shape::Verb(verb),
-        label,
-    }
+    Route { operation, shape: Shape::Verb(verb), label }
 }
 
 #[derive(Serialize)]
@@ -84,18 +60,8 @@ struct Body<'a> {
 }
 
 fn error(failure: &Failure, _request_id: &str) -> Vec<u8> {
-    let status = if failure.is_overload() {
-        "UNAVAILABLE"
-    } else {
-        failure.code().gemini_status()
-    };
-    to_json(&Envelope {
-        error: Body {
-            code: common_status(failure),
-            message: failure.message(),
-            status,
-        },
-    })
+    let status = if failure.is_overload() { "UNAVAILABLE" } else { failure.code().gemini_status() };
+    to_json(&Envelope { error: Body { code: common_status(failure), message: failure.message(), status } })
 }
 
 fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
@@ -135,9 +101,7 @@ impl<'a> Card<'a> {
 }
 
 fn list(models: &[ModelCard<'_>]) -> Vec<u8> {
-    to_json(&List {
-        models: models.iter().map(Card::of).collect(),
-    })
+    to_json(&List { models: models.iter().map(Card::of).collect() })
 }
 
 fn card(model: &ModelCard<'_>) -> Vec<u8> {

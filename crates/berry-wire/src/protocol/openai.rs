@@ -45,24 +45,12 @@ const ROUTES: &[Route] = &[
     exact(Operation::Embeddings, "/embeddings", "/v1/embeddings"),
     exact(Operation::Moderations, "/moderations", "/v1/moderations"),
     exact(Operation::Rerank, "/rerank", "/v1/rerank"),
-    Route {
-        operation: Operation::Images,
-        shape: Shape::Family("/images/"),
-        label: "/v1/images/*",
-    },
-    Route {
-        operation: Operation::Audio,
-        shape: Shape::Family("/audio/"),
-        label: "/v1/audio/*",
-    },
+    Route { operation: Operation::Images, shape: Shape::Family("/images/"), label: "/v1/images/*" },
+    Route { operation: Operation::Audio, shape: Shape::Family("/audio/"), label: "/v1/audio/*" },
 ];
 
 const fn exact(operation: Operation, path: &'static str, label: &'static str) -> Route {
-    Route {
-        operation,
-        shape: Shape::Exact(path),
-        label,
-    }
+    Route { operation, shape: Shape::Exact(path), label }
 }
 
 #[derive(Serialize)]
@@ -89,27 +77,14 @@ struct ResponsesEvent<'a> {
 }
 
 fn error(failure: &Failure, _request_id: &str) -> Vec<u8> {
-    let r#type = if failure.is_overload() {
-        "server_error"
-    } else {
-        failure.code().openai_type()
-    };
-    let body = Body {
-        message: failure.message(),
-        r#type,
-        param: failure.at_param(),
-        code: code(failure),
-    };
+    let r#type = if failure.is_overload() { "server_error" } else { failure.code().openai_type() };
+    let body = Body { message: failure.message(), r#type, param: failure.at_param(), code: code(failure) };
     to_json(&Envelope { error: body })
 }
 
 /// SDKs stop retrying on `insufficient_quota`, so a used-up budget says it in both places.
 fn code(failure: &Failure) -> &'static str {
-    if failure.code() == Code::BudgetExceeded {
-        "insufficient_quota"
-    } else {
-        failure.code().as_str()
-    }
+    if failure.code() == Code::BudgetExceeded { "insufficient_quota" } else { failure.code().as_str() }
 }
 
 fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
@@ -142,20 +117,12 @@ struct Card<'a> {
 
 impl<'a> Card<'a> {
     fn of(model: &ModelCard<'a>) -> Self {
-        Card {
-            id: model.id,
-            object: "model",
-            created: model.created,
-            owned_by: "berry",
-        }
+        Card { id: model.id, object: "model", created: model.created, owned_by: "berry" }
     }
 }
 
 fn list(models: &[ModelCard<'_>]) -> Vec<u8> {
-    to_json(&List {
-        object: "list",
-        data: models.iter().map(Card::of).collect(),
-    })
+    to_json(&List { object: "list", data: models.iter().map(Card::of).collect() })
 }
 
 fn card(model: &ModelCard<'_>) -> Vec<u8> {

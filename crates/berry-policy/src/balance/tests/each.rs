@@ -10,11 +10,7 @@ fn by_key(candidates: &[Candidate], keys: u64) -> Vec<usize> {
 fn weighted_random_follows_the_weights_and_the_ramp() {
     let mut candidates = weighted(&[6.0, 3.0, 10.0]);
     candidates[2].ramp = 0.1;
-    for strategy in [
-        Strategy::WeightedRandom,
-        Strategy::WeightedFailover,
-        Strategy::SmartWeightedFailover,
-    ] {
+    for strategy in [Strategy::WeightedRandom, Strategy::WeightedFailover, Strategy::SmartWeightedFailover] {
         assert_shares(strategy, &candidates, &[0.6, 0.3, 0.1]);
     }
 }
@@ -53,21 +49,13 @@ fn failover_takes_the_lowest_priority_and_of_equals_the_first_in_the_file() {
 #[test]
 fn smart_ai_weighs_by_the_root_of_confidence_and_explores_by_weight() {
     let candidates = with(&[0.81, 0.09], |c, confidence| c.confidence = confidence);
-    assert_shares(
-        Strategy::SmartAi,
-        &candidates,
-        &[0.8 * 0.75 + 0.2 * 0.5, 0.8 * 0.25 + 0.2 * 0.5],
-    );
+    assert_shares(Strategy::SmartAi, &candidates, &[0.8 * 0.75 + 0.2 * 0.5, 0.8 * 0.25 + 0.2 * 0.5]);
 }
 
 #[test]
 fn smart_ai_prefers_a_proven_one_that_is_not_premium() {
     let candidates = with(&[true, false], |c, premium| (c.premium, c.confidence) = (premium, 1.0));
-    assert_shares(
-        Strategy::SmartAi,
-        &candidates,
-        &[0.8 / 2.1 + 0.1, 0.8 * 1.1 / 2.1 + 0.1],
-    );
+    assert_shares(Strategy::SmartAi, &candidates, &[0.8 / 2.1 + 0.1, 0.8 * 1.1 / 2.1 + 0.1]);
 }
 
 #[test]
@@ -85,17 +73,13 @@ fn smart_ai_without_any_confidence_goes_by_weight() {
 
 #[test]
 fn least_busy_takes_the_fewest_in_flight_and_of_equals_one_by_weight() {
-    let candidates = with(&[(2, 1.0), (1, 3.0), (1, 1.0)], |c, (n, weight)| {
-        (c.in_flight, c.weight) = (n, weight)
-    });
+    let candidates = with(&[(2, 1.0), (1, 3.0), (1, 1.0)], |c, (n, weight)| (c.in_flight, c.weight) = (n, weight));
     assert_shares(Strategy::LeastBusy, &candidates, &[0.0, 0.75, 0.25]);
 }
 
 #[test]
 fn p2c_never_takes_the_worst_and_an_unmeasured_one_wins() {
-    let candidates = with(&[Some(100.0), Some(200.0), None, Some(900.0)], |c, latency| {
-        c.latency_us = latency
-    });
+    let candidates = with(&[Some(100.0), Some(200.0), None, Some(900.0)], |c, latency| c.latency_us = latency);
     assert_shares(Strategy::P2c, &candidates, &[2.0 / 6.0, 1.0 / 6.0, 3.0 / 6.0, 0.0]);
     assert_shares(Strategy::P2c, &candidates[..1], &[1.0]);
 }
@@ -104,13 +88,7 @@ fn p2c_never_takes_the_worst_and_an_unmeasured_one_wins() {
 fn least_cost_takes_the_lowest_price_then_the_unpriced_then_the_unpriced_premium() {
     let priced =
         |values: &[(Option<f64>, bool)]| with(values, |c, (price, premium)| (c.price, c.premium) = (price, premium));
-    let all = priced(&[
-        (None, true),
-        (None, false),
-        (Some(9.0), true),
-        (Some(2.0), false),
-        (Some(2.0), true),
-    ]);
+    let all = priced(&[(None, true), (None, false), (Some(9.0), true), (Some(2.0), false), (Some(2.0), true)]);
     assert_shares(Strategy::LeastCost, &all, &[0.0, 0.0, 0.0, 0.5, 0.5]);
     assert_shares(Strategy::LeastCost, &all[..3], &[0.0, 0.0, 1.0]);
     assert_shares(Strategy::LeastCost, &all[..2], &[0.0, 1.0]);

@@ -5,11 +5,7 @@ use proptest::prelude::*;
 use super::{Candidate, SmartAi, Strategy, cases, choose, counts, weighted};
 
 fn round_robin_from(candidates: &[Candidate], first: u64, turns: u64) -> Vec<usize> {
-    choose(
-        Strategy::RoundRobin,
-        candidates,
-        (first..first + turns).map(|turn| (turn, None)),
-    )
+    choose(Strategy::RoundRobin, candidates, (first..first + turns).map(|turn| (turn, None)))
 }
 
 /// The farthest that each candidate's running count strays from its share.
@@ -40,10 +36,8 @@ fn round_robin_spreads_a_heavy_ones_turns() {
     assert_eq!(order(&[5.0, 1.0, 1.0]), [0, 0, 0, 1, 0, 0, 2]);
     let mut heavy_and_many = vec![1.0; 100];
     heavy_and_many[0] = 100.0;
-    let strays = stray(
-        &order(&heavy_and_many),
-        &Strategy::RoundRobin.weights(&weighted(&heavy_and_many), &SmartAi::default()),
-    );
+    let strays =
+        stray(&order(&heavy_and_many), &Strategy::RoundRobin.weights(&weighted(&heavy_and_many), &SmartAi::default()));
     assert!(strays.iter().all(|s| *s <= 1.0), "{strays:?}");
 }
 
