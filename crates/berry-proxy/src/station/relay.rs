@@ -90,7 +90,8 @@ impl Flow {
     fn fail(&mut self, (class, code, message): Fault, buffer: &mut [u8]) -> Result<Piece, Cut> {
         self.ticket.end_attempt(class);
         self.ticket.end(Outcome::Failed(code));
-        if !self.streamed.is_events || !self.tail.is_between_events() {
+        // Where the head has told a length, no event fits in any more.
+        if !self.streamed.is_events || self.length().is_some() || !self.tail.is_between_events() {
             return Err(Cut);
         }
         let event =

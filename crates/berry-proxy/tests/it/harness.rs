@@ -12,7 +12,7 @@ use berry_proxy::net::{SystemClock, SystemDisk, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Listener};
 use berry_proxy::{Gateway, Live, Snapshot, Surroundings, Workers, WorkersOptions};
 use berry_vocab::Moment;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) const ALICE: &str = "token-of-alice-1234567";
@@ -62,7 +62,7 @@ pub(crate) struct Berry {
     pub(crate) second: Mock,
     pub(crate) claude: Mock,
     pub(crate) google: Mock,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    stop: Option<Stop>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -74,14 +74,50 @@ impl Berry {
 
     /// Starts it with the fixture file, changed.
     pub(crate) async fn with(change: impl FnOnce(String) -> String) -> Self {
-        let [first, second, claude, google] = [mock().await, mock().await, mock().await, mock().await];
-        let text = std::fs::read_to_string(fixture("pair.toml")).unwrap();
-        let places = [("${first}", &first), ("${second}", &second), ("${claude}", &claude), ("${google}", &google)];
-        let text = places.iter().fold(text, |text, (place, mock)| text.replace(place, &mock.url()));
+        Self::before([mock().await, mock().await, mock().await, mock().await], change, None).await
+    }
+
+    /// Starts it without repeated visits, so that each failure is seen once.
+    pub(crate) async fn without_retries() -> Self {
+        Self::with(without_retries).await
+    }
+
+    /// Starts it before these providers, behind a TLS listener if there is a configuration for one.
+    pub(crate) async fn before(
+        [first, second, claude, google]: [Mock; 4],
+        change: impl FnOnce(String) -> String,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Self {
+        let text = pair([&first.url(), &second.url(), &claude.url(), &google.url()]);
         let clock = Arc::new(TestClock { system: SystemClock::new(), ahead_nanos: AtomicU64::new(0) });
-        let (running, stop, thread) = run(change(text), clock.clone());
+        let (running, stop, thread) = run(change(text), clock.clone(), tls);
         let (address, gateway) = running;
         Self { address, gateway, clock, first, second, claude, google, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// The provider that speaks a dialect; for OpenAI's the first.
+    pub(crate) fn provider(&self, dialect: Dialect) -> &Mock {
+        match dialect {
+            Dialect::OpenAi => &self.first,
+            Dialect::Anthropic => &self.claude,
+            Dialect::Gemini => &self.google,
+        }
+    }
+
+    /// Asks Alice's usual question of a dialect.
+    pub(crate) async fn ask(&self, dialect: Dialect) -> Response {
+        self.post(dialect.path(), &[bearer(ALICE).as_field()], dialect.body()).await
+    }
+
+    /// Begins to drain: no further requests, those in flight go on.
+    pub(crate) fn drain(&mut self) {
+        self.gateway.advance(berry_proxy::Phase::Draining);
+        self.stop.take().unwrap().send(PATIENCE).unwrap();
+    }
+
+    /// How many requests the first and the second provider have received.
+    pub(crate) fn asked(&self) -> (usize, usize) {
+        (self.first.journal().len(), self.second.journal().len())
     }
 
     /// Sends raw bytes on a connection of their own, and reads the answer.
@@ -93,7 +129,7 @@ impl Berry {
 
     /// A connection to the gateway.
     pub(crate) async fn connect(&self) -> Connection {
-        Connection { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
+        Connection::over(TcpStream::connect(self.address).await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Response {
@@ -123,38 +159,60 @@ impl Drop for Berry {
     }
 }
 
-type Stop = tokio::sync::oneshot::Sender<()>;
+/// Tells a gateway to stop, and how long what is in flight may take.
+type Stop = tokio::sync::oneshot::Sender<Duration>;
 
 /// Runs a gateway on a thread of its own until it is told to stop.
-fn run(text: String, clock: Arc<TestClock>) -> ((SocketAddr, Arc<Gateway>), Stop, std::thread::JoinHandle<()>) {
+fn run(
+    text: String,
+    clock: Arc<TestClock>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> ((SocketAddr, Arc<Gateway>), Stop, std::thread::JoinHandle<()>) {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let mut port = TcpPort::bind(([127, 0, 0, 1], 0).into()).unwrap();
-            let (gateway, workers) = start(&text, clock);
+            let (gateway, workers) = start(&text, clock, tls);
             tell.send((port.local_addr().unwrap(), gateway)).unwrap();
             let accept = async {
                 loop {
                     workers.serve(port.accept().await);
                 }
             };
-            tokio::select! { () = accept => {}, _ = stopped => {} }
-            workers.drain(Duration::ZERO).await;
+            let limit = tokio::select! { () = accept => Duration::ZERO, limit = stopped => limit.unwrap_or_default() };
+            workers.drain(limit).await;
         });
     });
     (told.recv().unwrap(), stop, thread)
 }
 
-fn start(text: &str, clock: Arc<TestClock>) -> (Arc<Gateway>, Workers) {
+fn start(text: &str, clock: Arc<TestClock>, tls: Option<Arc<rustls::ServerConfig>>) -> (Arc<Gateway>, Workers) {
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(text, &live, clock.now()), live, clock.clone());
     let connector: fn() -> Rc<dyn berry_proxy::ports::Connector> = || Rc::new(TcpConnector);
-    let options = WorkersOptions { threads: 1, tls: None, seed: 1, connector };
+    let options = WorkersOptions { threads: 1, tls, seed: 1, connector };
     let clock: Arc<dyn Clock> = clock;
     let workers = Workers::start(&gateway, &clock, &options).unwrap();
     (gateway, workers)
+}
+
+/// The fixture file `pair.toml` with the URLs of its providers: first, second, claude, google.
+pub(crate) fn pair(urls: [&str; 4]) -> String {
+    let text = std::fs::read_to_string(fixture("pair.toml")).unwrap();
+    let places = ["${first}", "${second}", "${claude}", "${google}"];
+    places.iter().zip(urls).fold(text, |text, (place, url)| text.replace(place, url))
+}
+
+/// The configuration without repeated visits.
+pub(crate) fn without_retries(text: String) -> String {
+    text.replace("[settings]\n", "[settings]\nmax_retries = 0\n")
+}
+
+/// The configuration with a fresh connection for each request, on which a break is not taken for a stale one.
+pub(crate) fn without_pools(text: String) -> String {
+    text.replace("api_key = \"", "pool_max_idle_per_host = 0\napi_key = \"")
 }
 
 /// The snapshot of a configuration.
@@ -187,8 +245,10 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A raw HTTP/1 connection.
-pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    pub(crate) stream: S,
+    /// How long it waits for anything.
+    pub(crate) patience: Duration,
     read: Vec<u8>,
 }
 
@@ -202,14 +262,19 @@ pub(crate) struct Response {
     pub(crate) complete: bool,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, patience: PATIENCE, read: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Reads until the connection has brought `end` bytes or more, or is over; `false`: it is over.
+    /// Reads what has come; `false`: the connection is over.
     async fn more(&mut self) -> bool {
-        within(self.stream.read_buf(&mut self.read)).await.is_ok_and(|read| read > 0)
+        let read = tokio::time::timeout(self.patience, self.stream.read_buf(&mut self.read)).await;
+        read.expect("it takes too long").is_ok_and(|read| read > 0)
     }
 
     /// The head of an answer.
@@ -246,11 +311,17 @@ impl Connection {
                     break;
                 }
             }
-        } else {
+        } else if status >= 200 {
             while self.more().await {}
             response.body = std::mem::take(&mut self.read);
         }
         response
+    }
+
+    /// The head of an answer to HEAD, which has no body.
+    pub(crate) async fn bodiless(&mut self) -> Response {
+        let (status, fields) = self.head().await.expect("the connection ended without an answer");
+        Response { status, fields, body: Vec::new(), complete: true }
     }
 
     /// The next chunk of a chunked body; the last is empty, and nothing comes after a cut.
@@ -273,10 +344,18 @@ impl Connection {
         Some(chunk)
     }
 
-    /// Whether the gateway has closed the connection.
+    /// Whether the gateway closes the connection without another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
-        self.read.clear();
-        !self.more().await
+        self.read.is_empty() && !self.more().await
+    }
+
+    /// Chunks until so many bytes have come.
+    pub(crate) async fn chunks(&mut self, bytes: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while body.len() < bytes {
+            body.extend(self.chunk().await.expect("the body ended early"));
+        }
+        body
     }
 }
 
@@ -297,6 +376,97 @@ impl Response {
     pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+/// In whose way a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini];
+
+/// The contract's table of codes: status, OpenAI's type, Anthropic's type, Gemini's status.
+const CODES: [(&str, u16, &str, &str, &str); 22] = [
+    ("invalid_json", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("json_depth", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("invalid_request", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("auth_missing_or_invalid", 401, "authentication_error", "authentication_error", "UNAUTHENTICATED"),
+    ("model_forbidden", 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
+    ("model_not_found", 404, "invalid_request_error", "not_found_error", "NOT_FOUND"),
+    ("route_not_found", 404, "invalid_request_error", "not_found_error", "NOT_FOUND"),
+    ("method_not_allowed", 405, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("body_too_large", 413, "invalid_request_error", "request_too_large", "INVALID_ARGUMENT"),
+    ("unsupported_media", 415, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("expectation_failed", 417, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("upstream_overloaded", 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
+    ("upstream_connect", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_error", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_auth", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_disconnected", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_truncated", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_bad_response", 502, "server_error", "api_error", "INTERNAL"),
+    ("upstream_timeout", 504, "server_error", "timeout_error", "DEADLINE_EXCEEDED"),
+    ("no_backend", 503, "server_error", "overloaded_error", "UNAVAILABLE"),
+    ("shutdown", 503, "server_error", "overloaded_error", "UNAVAILABLE"),
+    ("internal", 500, "server_error", "api_error", "INTERNAL"),
+];
+
+impl Dialect {
+    /// Where it is usually asked.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Dialect::OpenAi => "/v1/chat/completions",
+            Dialect::Anthropic => "/v1/messages",
+            Dialect::Gemini => "/v1beta/models/gemini:generateContent",
+        }
+    }
+
+    /// What is usually asked: of a model with one backend.
+    pub(crate) fn body(self) -> &'static str {
+        match self {
+            Dialect::OpenAi => r#"{"model":"single","messages":[]}"#,
+            Dialect::Anthropic => r#"{"model":"claude","messages":[],"max_tokens":9}"#,
+            Dialect::Gemini => r#"{"contents":[]}"#,
+        }
+    }
+
+    /// Fails the test unless the answer tells this code in this dialect, as the contract has it.
+    pub(crate) fn assert_told(self, answer: &Response, code: &str, case: &str) {
+        let row = CODES.iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("the table lacks {code}"));
+        assert_eq!(answer.status, row.1, "{self:?} {case}: {}", answer.text());
+        assert_eq!(answer.field("content-type"), Some("application/json"), "{self:?} {case}");
+        let body = answer.json();
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.contains("127.0.0.1"), "{self:?} {case}: {message}");
+        match self {
+            Dialect::OpenAi => {
+                assert_eq!((&body["error"]["code"], &body["error"]["type"]), (&code.into(), &row.2.into()), "{case}");
+            }
+            Dialect::Anthropic => {
+                assert_eq!((&body["type"], &body["error"]["type"]), (&"error".into(), &row.3.into()), "{case}");
+                assert_eq!(body["request_id"], answer.field("request-id").unwrap(), "{case}");
+            }
+            Dialect::Gemini => {
+                assert_eq!(
+                    (&body["error"]["code"], &body["error"]["status"]),
+                    (&row.1.into(), &row.4.into()),
+                    "{case}"
+                );
+            }
+        }
+        assert!(
+            !matches!(row.1, 429 | 503) || answer.field("retry-after").is_some(),
+            "{self:?} {case}: no retry-after"
+        );
+    }
+}
+
+/// A fault of the mock's, by its name.
+pub(crate) fn fault(name: &str) -> berry_mock::Fault {
+    berry_mock::Fault::parse(name).unwrap()
 }
 
 /// A field line's value with the token in it.

@@ -29,6 +29,8 @@ struct Meaning {
     class: OutcomeClass,
     code: Code,
     message: &'static str,
+    /// Whether it was overload and no rate limit.
+    is_overload: bool,
 }
 
 /// Judges an attempt, and lets its backend's live numbers know.
@@ -45,7 +47,7 @@ pub(super) fn judge(
     };
     let status = got.head.status();
     match status {
-        200..=203 | 205..=299 if got.rest.is_none() && got.first.is_empty() => {
+        200..=203 | 205..=299 if is_page(&got.first) || (got.rest.is_none() && got.first.is_empty()) => {
             next(bad_response(), None, target, ticket)
         }
         200..=203 | 205..=299 => {
@@ -91,7 +93,7 @@ fn of_fault(fault: AttemptFault) -> Meaning {
         }
         AttemptFault::TimedOut => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend did not answer in time"),
     };
-    Meaning { class, code, message }
+    Meaning { class, code, message, is_overload: false }
 }
 
 fn of_status(status: u16) -> Meaning {
@@ -105,7 +107,7 @@ fn of_status(status: u16) -> Meaning {
         408 => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend gave the request up"),
         _ => return bad_response(),
     };
-    Meaning { class, code, message }
+    Meaning { class, code, message, is_overload: status == 529 }
 }
 
 fn bad_response() -> Meaning {
@@ -113,7 +115,16 @@ fn bad_response() -> Meaning {
         class: OutcomeClass::ServerError,
         code: Code::UpstreamBadResponse,
         message: "the backend's answer was none that the protocol knows",
+        is_overload: false,
     }
+}
+
+/// Whether a body begins as a page for people does, which no protocol here answers with.
+fn is_page(body: &[u8]) -> bool {
+    let text = body.trim_ascii_start();
+    [&b"<!doctype"[..], b"<html"]
+        .iter()
+        .any(|start| text.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start)))
 }
 
 fn next(meaning: Meaning, wait: Option<Duration>, target: &Target, ticket: &mut Ticket) -> Verdict {
@@ -124,6 +135,9 @@ fn next(meaning: Meaning, wait: Option<Duration>, target: &Target, ticket: &mut 
     let mut failure = Failure::new(meaning.code, meaning.message);
     if meaning.code == Code::UpstreamOverloaded {
         failure = failure.retry_after(wait.unwrap_or(UNNAMED_COOLDOWN));
+    }
+    if meaning.is_overload {
+        failure = failure.overload();
     }
     tracing::debug!(request_id = %ticket.request_id, failure = %failure, "an attempt failed");
     Verdict::Next(Reason::Failure(failure))
