@@ -1,5 +1,6 @@
 //! The command line: one file and one variant for each command. Flags win over the environment, and that over the file.
 
+mod bench;
 mod check;
 mod completions;
 mod demo;
@@ -39,6 +40,7 @@ enum Command {
     #[command(visible_alias = "validate-config")]
     Check(check::Check),
     Mock(mock::Mock),
+    Bench(bench::Bench),
     Completions(completions::Completions),
 }
 
@@ -62,6 +64,7 @@ impl Cli {
             Some(Command::Init(init)) => init.run(),
             Some(Command::Check(check)) => check.run(),
             Some(Command::Mock(mock)) => mock.run(),
+            Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Completions(completions)) => completions.run(),
         }
     }

@@ -27,7 +27,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 
 #[test]
 fn every_command_has_help_and_mocks_help_lists_every_fault() {
-    for command in ["serve", "demo", "init", "check", "mock", "completions", "generate-config", "validate-config"] {
+    let aliases = ["generate-config", "validate-config"];
+    for command in ["serve", "demo", "init", "check", "mock", "bench", "completions"].into_iter().chain(aliases) {
         assert_eq!(run(&[command, "--help"]).status, Some(0), "{command}");
     }
     let help = run(&["mock", "--help"]).stdout;
@@ -124,6 +125,16 @@ fn mock_answers_and_ends_with_0_on_sigterm() {
     let address = url.strip_prefix("http://").unwrap();
     assert_eq!(get(address, "/v1/models", None).status, 200);
     assert_eq!(mock.end(), Some(0));
+}
+
+#[test]
+fn bench_counts_the_answers_of_a_provider_and_lets_no_load_out_of_this_machine() {
+    let (_mock, url) = Running::mock(&[]);
+    let asked = ["bench", url.as_str(), "--requests", "7", "--concurrency", "2", "--stream", "--format", "json"];
+    let ended = run(&asked);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.status, &report["ok"], &report["ended_streams"]), (Some(0), &7.into(), &7.into()));
+    assert_eq!(run(&["bench", "http://192.0.2.1"]).status, Some(2));
 }
 
 #[test]
