@@ -73,8 +73,8 @@ pub enum Fault {
     Version,
     /// A transfer coding other than chunked.
     TransferCoding,
-    /// An expectation other than 100-continue.
-    Expectation,
+    /// A method that makes a tunnel of the connection (CONNECT) or shows what came in (TRACE): no path is served by them.
+    Method,
 }
 
 impl Fault {
@@ -85,8 +85,7 @@ impl Fault {
             Fault::TargetTooLong => 414,
             Fault::HeadTooLarge => 431,
             Fault::Version => 505,
-            Fault::TransferCoding => 501,
-            Fault::Expectation => 417,
+            Fault::TransferCoding | Fault::Method => 501,
         }
     }
 }
@@ -99,7 +98,7 @@ impl fmt::Display for Fault {
             Fault::HeadTooLarge => "the message head is too large",
             Fault::Version => "the HTTP version is not supported",
             Fault::TransferCoding => "the transfer coding is not supported",
-            Fault::Expectation => "the expectation is not supported",
+            Fault::Method => "the method is not supported",
         })
     }
 }

@@ -64,6 +64,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// Whether it waits for a 100 before it sends the body.
     pub expects_continue: bool,
+    /// Whether it expects something else, which nobody here can fulfil (417).
+    pub expects_other: bool,
     /// Whether Connection names further fields, which must not cross then.
     pub connection_names_fields: bool,
 }
@@ -111,7 +113,11 @@ fn read_request_line(
     if method_len == 0 || method_len > LONGEST_METHOD || rest.get(method_len) != Some(&b' ') {
         return Err(Fault::Malformed("the request line must be a method, a target and a version"));
     }
-    head.method = Method::from_name(rest.get(..method_len).unwrap_or_default());
+    let name = rest.get(..method_len).unwrap_or_default();
+    if matches!(name, b"CONNECT" | b"TRACE") {
+        return Err(Fault::Method);
+    }
+    head.method = Method::from_name(name);
     let target_start = start + method_len + 1;
     let target_rest = bytes.get(target_start..).unwrap_or_default();
     let target_len = target_rest.iter().position(|&b| !(0x21..=0x7e).contains(&b));
@@ -167,13 +173,11 @@ fn read_fields(bytes: &[u8], at: usize, limits: &Limits, head: &mut RequestHead)
     if meaning.hosts > 1 || (meaning.hosts == 0 && !is_http10) {
         return Err(Fault::Malformed("host must stand once"));
     }
-    if meaning.expect_other {
-        return Err(Fault::Expectation);
-    }
     head.length = end;
     head.framing = meaning.request_framing(is_http10)?;
     head.keep_alive = !meaning.close && (!is_http10 || meaning.keep_alive);
     head.expects_continue = meaning.expect_continue && !is_http10;
+    head.expects_other = meaning.expect_other;
     head.connection_names_fields = meaning.names_fields;
     Ok(true)
 }
@@ -275,7 +279,18 @@ mod tests {
             read("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").unwrap_err().status(),
             501
         );
-        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n").unwrap_err().status(), 417);
+        assert_eq!(read("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").unwrap_err().status(), 501);
+        assert_eq!(read("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err().status(), 501);
+    }
+
+    #[test]
+    fn what_is_expected_is_told_apart() {
+        for (expect, wants_continue, other) in
+            [("", false, false), ("Expect: 100-Continue\r\n", true, false), ("Expect: tea\r\n", false, true)]
+        {
+            let head = read(&format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}\r\n")).unwrap().unwrap();
+            assert_eq!((head.expects_continue, head.expects_other), (wants_continue, other), "{expect}");
+        }
     }
 
     #[test]

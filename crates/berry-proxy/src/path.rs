@@ -34,6 +34,10 @@ async fn answer<C: Client>(request: &Request, client: &mut C, ticket: &mut Ticke
         Err(miss) => return Ok(missed(&miss, ticket)),
     };
     ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
+    if request.head.expects_other {
+        let message = "the expectation cannot be met; leave out `expect`, or send `100-continue`";
+        return Err(Failure::new(Code::ExpectationFailed, message).into());
+    }
     match target {
         Target::Page(page) => Ok(pages::answer(page, request, ticket)?),
         Target::Call(call) => answer_call(&call, request, client, ticket).await,

@@ -173,8 +173,7 @@ impl Connection {
         tracing::debug!(peer = %self.request.peer, %fault, "a message was refused");
         let code = match fault {
             Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
-            Fault::Expectation => Code::ExpectationFailed,
-            Fault::Malformed(_) | Fault::Version | Fault::TransferCoding => Code::InvalidRequest,
+            Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,
         };
         self.tell(fault.status(), &Failure::new(code, fault.to_string())).await
     }
