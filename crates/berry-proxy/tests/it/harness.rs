@@ -389,7 +389,7 @@ pub(crate) enum Dialect {
 pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini];
 
 /// The contract's table of codes: status, OpenAI's type, Anthropic's type, Gemini's status.
-const CODES: [(&str, u16, &str, &str, &str); 22] = [
+const CODES: [(&str, u16, &str, &str, &str); 23] = [
     ("invalid_json", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("json_depth", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_request", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
@@ -400,6 +400,7 @@ const CODES: [(&str, u16, &str, &str, &str); 22] = [
     ("method_not_allowed", 405, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("body_too_large", 413, "invalid_request_error", "request_too_large", "INVALID_ARGUMENT"),
     ("unsupported_media", 415, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("request_timeout", 408, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("expectation_failed", 417, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("upstream_overloaded", 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
     ("upstream_connect", 502, "server_error", "api_error", "INTERNAL"),

@@ -1,1 +1,240 @@
-//! (next)
+//! HTTP/2 to clients, by prior knowledge: the same answers as over HTTP/1.
+
+use berry_mock::{Gate, Script, named};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::harness::{ALICE, Berry, DIALECTS, Dialect, Response, chat_body, fault, journal, stream_body, within};
+
+const PATH: &str = "/v1/chat/completions";
+
+/// A client on a connection of its own.
+pub(crate) struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    /// Ends with the connection.
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Client {
+    pub(crate) async fn connect(berry: &Berry) -> Self {
+        Self::over(TcpStream::connect(berry.address).await.unwrap()).await
+    }
+
+    pub(crate) async fn over(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+        Self { sender, connection: tokio::spawn(connection) }
+    }
+
+    /// Sends a request, and gives its answer once the head is there.
+    pub(crate) async fn begin(&self, request: http::Request<Full<Bytes>>) -> hyper::Result<http::Response<Incoming>> {
+        let mut sender = self.sender.clone();
+        within(sender.ready()).await?;
+        within(sender.send_request(request)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
+        read(self.begin(post(path, fields, body)).await.unwrap()).await
+    }
+}
+
+pub(crate) fn post(path: &str, fields: &[(&str, &str)], body: impl Into<Bytes>) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::post(format!("http://berry{path}")).header("content-type", "application/json");
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
+
+/// The whole answer, in the form that the raw client gives.
+async fn read(response: http::Response<Incoming>) -> Response {
+    let (parts, mut incoming) = response.into_parts();
+    let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+    let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    let mut response = Response { status: parts.status.as_u16(), fields, body: Vec::new(), complete: false };
+    loop {
+        match within(incoming.frame()).await {
+            Some(Ok(frame)) => response.body.extend(frame.into_data().unwrap_or_default()),
+            Some(Err(_)) => return response,
+            None => {
+                response.complete = true;
+                return response;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_of_every_dialect_are_answered() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    for dialect in DIALECTS {
+        let over_http1 = berry.ask(dialect).await;
+        let answer = client.post(dialect.path(), &[("x-api-key", ALICE)], dialect.body()).await;
+        assert_eq!((answer.status, answer.complete), (200, true));
+        assert_eq!(answer.body, over_http1.body, "{dialect:?}");
+        let names = |answer: &Response| {
+            let mut names: Vec<String> = answer.fields.iter().map(|(name, _)| name.clone()).collect();
+            names.retain(|name| !["content-length", "transfer-encoding"].contains(&name.as_str()));
+            names.sort();
+            names
+        };
+        assert_eq!(names(&answer), names(&over_http1));
+        let received = berry.provider(dialect).journal();
+        assert_eq!(received[0].body, received[1].body);
+        assert_eq!(received[0].headers.len(), received[1].headers.len(), "{received:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_arrives_event_by_event_with_the_same_bytes() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let recording = named(berry_mock::Dialect::OpenAi, "chat-stream-crlf").unwrap();
+    let gate = Gate::new();
+    berry.first.script(Script::new().play("chat-stream-crlf").gate(&gate));
+    gate.let_through(1);
+    let mut response = client.begin(post(PATH, &[("x-api-key", ALICE)], stream_body("single"))).await.unwrap();
+    let mut body = Vec::new();
+    for _ in 0..3 {
+        body.extend(within(response.body_mut().frame()).await.unwrap().unwrap().into_data().unwrap());
+        assert!(recording.body.starts_with(&body) && body.len() < recording.body.len());
+        gate.let_through(1);
+    }
+    gate.open();
+    let rest = read(response).await;
+    assert!(rest.complete && [body, rest.body].concat() == recording.body);
+}
+
+#[tokio::test]
+async fn streams_on_one_connection_do_not_wait_for_each_other() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let gate = Gate::new();
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        berry.first.script(Script::new().gate(&gate));
+        let request = post(PATH, &[("x-api-key", ALICE)], stream_body("single"));
+        let mut sender = client.sender.clone();
+        waiting.push(tokio::spawn(async move { read(sender.send_request(request).await.unwrap()).await }));
+    }
+    journal(&berry.first, |all| all.len() == 50).await;
+    assert_eq!(client.post("/v1/messages", &[("x-api-key", ALICE)], Dialect::Anthropic.body()).await.status, 200);
+    gate.open();
+    let expected = named(berry_mock::Dialect::OpenAi, "chat-stream").unwrap().body;
+    for answer in waiting {
+        assert!(answer.await.unwrap().body == expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_the_client_resets_is_cancelled_upstream_and_the_others_go_on() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let gate = Gate::new();
+    berry.first.script(Script::new().gate(&gate));
+    gate.let_through(1);
+    let response = client.begin(post(PATH, &[("x-api-key", ALICE)], stream_body("single"))).await.unwrap();
+    drop(response);
+    journal(&berry.first, |all| all[0].cancelled).await;
+
+    berry.first.script(fault("hang"));
+    let mut sender = client.sender.clone();
+    let request = post(PATH, &[("x-api-key", ALICE)], chat_body("single"));
+    let waiting = tokio::spawn(async move { sender.send_request(request).await.is_ok() });
+    journal(&berry.first, |all| all.len() == 2).await;
+    waiting.abort();
+    journal(&berry.first, |all| all[1].cancelled).await;
+    assert_eq!(client.post(PATH, &[("x-api-key", ALICE)], chat_body("single")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_cancels_all_its_requests_upstream() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    for _ in 0..5 {
+        berry.first.script(fault("hang"));
+        let mut sender = client.sender.clone();
+        let request = post(PATH, &[("x-api-key", ALICE)], chat_body("single"));
+        tokio::spawn(async move { sender.send_request(request).await.is_ok() });
+    }
+    journal(&berry.first, |all| all.len() == 5).await;
+    client.connection.abort();
+    journal(&berry.first, |all| all.iter().all(|request| request.cancelled)).await;
+}
+
+#[tokio::test]
+async fn failures_are_told_as_over_http_1() {
+    let berry = Berry::without_retries().await;
+    let client = Client::connect(&berry).await;
+    for dialect in DIALECTS {
+        let post = async |fields: &[(&str, &str)], body: &str| {
+            client.post(dialect.path(), fields, Bytes::copy_from_slice(body.as_bytes())).await
+        };
+        dialect.assert_told(&post(&[], "{}").await, "auth_missing_or_invalid", "no token");
+        dialect.assert_told(&post(&[("x-api-key", ALICE)], "no JSON").await, "invalid_json", "no JSON");
+        let large = "x".repeat(1_000_001);
+        dialect.assert_told(&post(&[("x-api-key", ALICE)], &large).await, "body_too_large", "a large body");
+        berry.provider(dialect).script(fault("500"));
+        dialect.assert_told(&post(&[("x-api-key", ALICE)], dialect.body()).await, "upstream_error", "a 500");
+    }
+    let missing = client.post("/v1/nothing", &[("x-request-id", "mine")], "").await;
+    Dialect::OpenAi.assert_told(&missing, "route_not_found", "no such path");
+    assert_eq!(missing.field("x-request-id"), Some("mine"));
+}
+
+#[tokio::test]
+async fn a_stream_that_upstream_cuts_ends_with_an_error_event_or_a_reset() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    berry.first.script(fault("truncate"));
+    let answer = client.post(PATH, &[("x-api-key", ALICE)], stream_body("single")).await;
+    assert!(answer.complete && answer.text().contains("upstream_truncated"), "{}", answer.text());
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    berry.first.script(Script::new().raw(format!("{head}7\r\ndata: h\r\n")));
+    let answer = client.post(PATH, &[("x-api-key", ALICE)], stream_body("single")).await;
+    assert!(!answer.complete && answer.text() == "data: h", "{}", answer.text());
+    assert_eq!(client.post(PATH, &[("x-api-key", ALICE)], chat_body("single")).await.status, 200);
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let body = format!(r#"{{"model":"single","x":"{}"}}"#, "y".repeat(999_000 - 30));
+    berry.first.script(fault("huge-5"));
+    let answer = client.post(PATH, &[("x-api-key", ALICE)], body.clone()).await;
+    assert!(answer.complete && answer.body.len() > 5 << 20, "{}", answer.body.len());
+    assert_eq!(berry.first.journal()[0].text(), body.replace("single", "gpt-first"));
+}
+
+#[tokio::test]
+async fn head_has_no_body() {
+    let berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let request = http::Request::head("http://berry/health").body(Full::default()).unwrap();
+    let answer = read(client.begin(request).await.unwrap()).await;
+    assert_eq!((answer.status, answer.complete, answer.body.len()), (200, true, 0));
+}
+
+#[tokio::test]
+async fn a_drain_ends_the_connection_once_its_streams_are_over() {
+    let mut berry = Berry::start().await;
+    let client = Client::connect(&berry).await;
+    let gate = Gate::new();
+    berry.first.script(Script::new().gate(&gate));
+    gate.let_through(1);
+    let response = client.begin(post(PATH, &[("x-api-key", ALICE)], stream_body("single"))).await.unwrap();
+    let idle = Client::connect(&berry).await;
+    idle.post("/health", &[], "").await;
+    berry.drain();
+    within(idle.connection).await.unwrap().unwrap();
+    gate.open();
+    let answer = read(response).await;
+    assert!(answer.complete && answer.body == named(berry_mock::Dialect::OpenAi, "chat-stream").unwrap().body);
+    within(client.connection).await.unwrap().unwrap();
+}
