@@ -1,5 +1,7 @@
 //! An answer on its way to a client: made by the stations, relayed by whichever side carries the client.
 
+use std::time::Duration;
+
 use berry_vocab::{Failure, Protocol};
 use berry_wire::Operation;
 use bytes::Bytes;
@@ -42,12 +44,17 @@ pub(crate) fn begin_head(status: u16) -> Vec<u8> {
     head
 }
 
+/// What clients are told to wait where the failure does not say.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
 /// Renders a failure as an answer's status, head and body.
 pub(crate) fn refusal(failure: &Failure, dialect: Protocol, request_id: &str) -> (u16, Vec<u8>, Bytes) {
     let rendered = berry_wire::render(failure, dialect, request_id);
     let mut fields = begin_head(rendered.status);
     berry_http1::push_field(&mut fields, b"content-type", b"application/json");
-    if let Some(wait) = failure.wait() {
+    // Every 429 and 503 says when to come again, also where nothing is known of it.
+    let unknown = matches!(rendered.status, 429 | 503).then_some(UNKNOWN_WAIT);
+    if let Some(wait) = failure.wait().or(unknown) {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         berry_http1::push_field(&mut fields, b"retry-after", seconds.max(1).to_string().as_bytes());
     }

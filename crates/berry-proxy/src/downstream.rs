@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use berry_http1::Fault;
+use berry_vocab::{Code, Failure};
 use tokio_rustls::TlsAcceptor;
 
 use crate::gateway::Phase;
@@ -39,6 +41,15 @@ async fn serve_http(worker: Rc<Worker>, io: Io, peer: SocketAddr) {
     if let h1::Ended::Http2 { io, read } = h1::serve(worker.clone(), io, peer).await {
         h2::serve(worker, io, read, peer).await;
     }
+}
+
+/// What a client is told whose message cannot be read.
+fn unreadable(fault: Fault) -> Failure {
+    let code = match fault {
+        Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
+        Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,
+    };
+    Failure::new(code, fault.to_string())
 }
 
 /// Counts a connection while it is open.

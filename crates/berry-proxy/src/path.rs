@@ -54,6 +54,10 @@ async fn answer_call<C: Client>(
     let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());
 
+    if is_coded(request) {
+        let message = "a body with a content coding is not taken; send it as it is, without content-encoding";
+        return Err(Failure::new(Code::UnsupportedMedia, message).into());
+    }
     let body = client.read_body(snapshot.max_body_bytes).await?; // 3 read
     let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
@@ -68,6 +72,12 @@ async fn answer_call<C: Client>(
     let inquiry = Inquiry { request, call, asked: &asked, body };
     call::call(&inquiry, &plan, client, ticket).await // 7 choose, 8 call
     // 9 relay is the side's that carries the client; 10 settle is the ticket's.
+}
+
+fn is_coded(request: &Request) -> bool {
+    request
+        .field("content-encoding")
+        .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The backend that the request names, by header or body field.

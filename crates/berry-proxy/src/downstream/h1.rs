@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::answer::begin_head;
 use crate::client::Request;
-use crate::downstream::{Place, unwinding};
+use crate::downstream::{Place, unreadable, unwinding};
 use crate::path;
 use crate::ports::Io;
 use crate::worker::Worker;
@@ -171,11 +171,7 @@ impl Connection {
     async fn refuse(mut self, fault: Fault) -> Ended {
         self.worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
         tracing::debug!(peer = %self.request.peer, %fault, "a message was refused");
-        let code = match fault {
-            Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
-            Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,
-        };
-        self.tell(fault.status(), &Failure::new(code, fault.to_string())).await
+        self.tell(fault.status(), &unreadable(fault)).await
     }
 
     async fn time_out(mut self) -> Ended {

@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use berry_http1::{Limits, RequestHead, push_field, read_request};
+use berry_http1::{Fault, Limits, RequestHead, push_field, read_request};
 use berry_vocab::{Code, Failure};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::answer::{Answer, Content};
 use crate::client::{BodyError, Client, Request};
 use crate::deadline::Deadline;
-use crate::downstream::{Place, unwinding};
+use crate::downstream::{Place, unreadable, unwinding};
 use crate::local_executor::LocalExecutor;
 use crate::path;
 use crate::ports::Io;
@@ -72,8 +74,10 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (parts, incoming) = request.into_parts();
     let mut request = Request::new(peer);
-    if !translate(&parts, &mut request) {
-        return Err(io::Error::other("the head of an HTTP/2 request cannot be read"));
+    if let Err(fault) = translate(&parts, &mut request) {
+        worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
+        tracing::debug!(%peer, %fault, "a message was refused");
+        return Ok(refusal(fault));
     }
     let mut client = Http2Client { worker: worker.clone(), incoming, deadline: Deadline::default() };
     match unwinding::catch(path::handle(&worker, &request, &mut client)).await {
@@ -84,7 +88,7 @@ async fn answer(
 }
 
 /// Writes the head as HTTP/1 would have it and reads it by the same strict rules.
-fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
+fn translate(parts: &http::request::Parts, request: &mut Request) -> Result<(), Fault> {
     let out = &mut request.bytes;
     out.extend_from_slice(parts.method.as_str().as_bytes());
     out.push(b' ');
@@ -100,9 +104,18 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> bool {
     let mut head = RequestHead::default();
     // What HTTP/2 compresses was bounded already; written out it may be larger.
     let limits = Limits { head: 4 * MAX_HEADER_LIST as usize, ..Limits::default() };
-    let complete = matches!(read_request(out, &limits, &mut head), Ok(true));
+    let complete = read_request(out, &limits, &mut head)?;
     request.head = head;
-    complete
+    if complete { Ok(()) } else { Err(Fault::Malformed("the head does not end")) }
+}
+
+/// The answer to a message that cannot be read.
+fn refusal(fault: Fault) -> Response<AnswerBody> {
+    let body = berry_wire::render(&unreadable(fault), berry_vocab::Protocol::OpenAi, "").body;
+    let mut response = Response::new(AnswerBody::Whole(body.into(), None));
+    *response.status_mut() = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn is_framing(name: &HeaderName) -> bool {

@@ -226,6 +226,15 @@ async fn a_forced_backend_is_repeated_and_no_other_is_asked() {
 }
 
 #[tokio::test]
+async fn a_forced_backend_that_is_disabled_is_told_as_no_backend() {
+    let berry = Berry::start().await;
+    let fields = [("authorization", &*format!("Bearer {ROOT}")), ("berry-backend", "off")];
+    let answer = berry.post("/v1/chat/completions", &fields, &chat_body("chat")).await;
+    Dialect::OpenAi.assert_told(&answer, "no_backend", "disabled");
+    assert_eq!(berry.asked(), (0, 0));
+}
+
+#[tokio::test]
 async fn fallbacks_answer_in_order_when_no_backend_of_the_model_could() {
     let change =
         |text: String| without_retries(text).replace(r#"fallbacks = ["chat"]"#, r#"fallbacks = ["gpt-4o", "chat"]"#);

@@ -312,10 +312,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         } else if status >= 200 {
-            while self.more().await {}
-            response.body = std::mem::take(&mut self.read);
+            response.body = self.rest().await;
         }
         response
+    }
+
+    /// What comes until the connection is over.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.read)
     }
 
     /// The head of an answer to HEAD, which has no body.

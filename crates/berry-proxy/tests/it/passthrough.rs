@@ -350,6 +350,16 @@ async fn only_the_listed_response_headers_cross() {
 }
 
 #[tokio::test]
+async fn a_coded_answer_keeps_its_bytes_and_the_name_of_its_coding() {
+    let berry = Berry::start().await;
+    let coded = b"\x1f\x8b\x08\0 not really \0\xff";
+    let script = Script::new().answer(200, "application/json", &coded[..]).header("content-encoding", "gzip");
+    berry.first.script(script);
+    let answer = berry.ask(Dialect::OpenAi).await;
+    assert_eq!((answer.field("content-encoding"), answer.body.as_slice()), (Some("gzip"), &coded[..]));
+}
+
+#[tokio::test]
 async fn a_well_formed_request_id_is_echoed_and_any_other_replaced() {
     let berry = Berry::start().await;
     let longest = "x".repeat(128);
@@ -417,6 +427,13 @@ async fn a_bad_body_is_refused_in_the_clients_dialect() {
             let fields = [("x-api-key", ALICE), ("content-type", content_type)];
             let answer = berry.post(dialect.path(), &fields, body).await;
             dialect.assert_told(&answer, code, case);
+        }
+    }
+    for dialect in DIALECTS {
+        for coding in ["gzip", "br", "identity, gzip"] {
+            let fields = [("x-api-key", ALICE), ("content-encoding", coding)];
+            let answer = berry.post(dialect.path(), &fields, dialect.body()).await;
+            dialect.assert_told(&answer, "unsupported_media", coding);
         }
     }
     for (case, body) in [

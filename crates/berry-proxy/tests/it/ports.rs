@@ -196,6 +196,26 @@ async fn without_a_setting_streams_wait_two_minutes_and_plain_answers_ten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_nearest_timeout_wins() {
+    let change = |text: String| {
+        without_retries(text)
+            .replace("[providers.first]\n", "[providers.first]\nrequest_timeout_seconds = 7\n")
+            .replace("[models.same]\n", "[models.same]\nrequest_timeout_seconds = \"4s\"\n")
+    };
+    on_pipes(change, async |mut gate| {
+        for (model, port, limit) in [("any-thing", SECOND, 2), ("single", FIRST, 7), ("gpt-4o", FIRST, 4)] {
+            let start = Instant::now();
+            let mut client = gate.client();
+            chat(&mut client, model).await;
+            let _held = gate.asked(port).await;
+            assert_eq!(client.response().await.status, 504);
+            assert_took(start, seconds(limit));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_provider_that_takes_no_connection_is_given_up_after_its_timeout() {
     let change = |text: String| {
         without_retries(text)
