@@ -158,7 +158,10 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // An attempt that nobody finished was cancelled: it tells nothing about its backend.
         self.attempt = None;
-        self.settle();
+        // A request whose handling panics is answered and settled by a ticket of its own.
+        if !std::thread::panicking() {
+            self.settle();
+        }
     }
 }
 

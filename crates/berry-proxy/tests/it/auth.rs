@@ -135,6 +135,9 @@ async fn only_those_allowed_may_name_a_backend_and_then_it_is_that_one() {
     let disabled = forced(ROOT, "off").await;
     assert_eq!((disabled.status, disabled.code().as_str()), (503, "no_backend"));
     let in_body = r#"{"model":"chat", "backend":"second" ,"messages":[]}"#;
+    let fields = [("x-api-key", ROOT), ("berry-backend", "first")];
+    let torn = berry.post("/v1/chat/completions", &fields, in_body).await;
+    assert_eq!((torn.status, torn.code().as_str()), (400, "invalid_request"), "header and field must agree");
     let answer = berry.post("/v1/chat/completions", &[bearer(ROOT).as_field()], in_body).await;
     assert_eq!(answer.field("berry-backend"), Some("second/gpt-second"));
     let sent = berry.second.journal().last().unwrap().text();
@@ -156,6 +159,7 @@ async fn the_lists_of_models_show_what_the_user_may_call_in_the_clients_dialect(
     assert_eq!(anthropic.json()["data"][0]["type"], "model");
     let gemini = berry.get("/v1beta/models", &[("x-goog-api-key", BOB)]).await;
     assert_eq!(ids(&gemini, "models", "name"), ["models/chat", "models/tagged"]);
+    assert_eq!(berry.get(&format!("/v1beta/models?key={BOB}"), &[]).await.status, 200);
     assert_eq!(berry.get("/v1/models/chat", &[bearer(BOB).as_field()]).await.json()["id"], "chat");
     assert_eq!(berry.get("/v1/models/single", &[bearer(BOB).as_field()]).await.status, 404);
     assert_eq!(berry.get("/v1/models", &[]).await.status, 401);

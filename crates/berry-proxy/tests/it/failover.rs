@@ -310,6 +310,19 @@ async fn a_connection_with_unasked_bytes_on_it_is_not_reused() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_before_the_request_has_gone_out_reaches_the_client() {
+    let berry = Berry::start().await;
+    let body = format!(r#"{{"model":"single","x":"{}"}}"#, "y".repeat(900_000));
+    for _ in 0..3 {
+        berry.first.script(Script::new().fault(fault("early")));
+        let answer = berry.post("/v1/chat/completions", &[("x-api-key", ALICE)], &body).await;
+        assert_eq!((answer.status, answer.field("berry-attempts")), (200, Some("1")), "{}", answer.text());
+        assert!(answer.complete);
+        ask_once(&berry, "after it").await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_a_backend_is_tried_ends_the_search() {
     let berry = Berry::start().await;
     berry.first.script(fault("hang"));

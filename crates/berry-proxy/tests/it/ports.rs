@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::http2::Client;
+
 use crate::harness::{
     ALICE, Connection, DIALECTS, Dialect, Response, chat_body, pair, request, snapshot, without_retries,
 };
@@ -525,8 +527,58 @@ async fn a_panic_in_one_request_is_500_and_leaves_the_others_alone() {
             other.send("GET /metrics HTTP/1.1\r\nhost: b\r\n\r\n").await;
             let metrics = other.response().await.text();
             assert!(metrics.contains("berry_panics_total{service=\"berry-api\"} 3\n"), "{metrics}");
+            assert!(metrics.contains("berry_client_disconnects_total{service=\"berry-api\"} 0\n"), "{metrics}");
+            let counted = |status| {
+                let line = format!("route=\"{PATH}\",status=\"{status}\"}} ");
+                metrics.lines().find_map(|l| l.split_once(&line)).map(|(_, count)| count.to_owned())
+            };
+            assert_eq!([counted(500).as_deref(), counted(499).as_deref()], [Some("3"), None], "each is counted once");
         },
     )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_http2_ends_its_own_stream_alone() {
+    on_pipes(
+        |text| text,
+        async |mut gate| {
+            gate.set(FIRST, Way::Panic);
+            let client = Client::over(gate.client().stream).await;
+            let waiting = client.post(PATH, &[("x-api-key", ALICE)], chat_body("any-thing"));
+            let others = async {
+                let mut second = gate.asked(SECOND).await;
+                for _ in 0..2 {
+                    let answer = client.post(PATH, &[("x-api-key", ALICE)], chat_body("single")).await;
+                    Dialect::OpenAi.assert_told(&answer, "internal", "a panic");
+                }
+                answer(&mut second, OK).await;
+            };
+            let (answer, ()) = tokio::join!(waiting, others);
+            assert_eq!(answer.status, 200);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tls_handshake_that_does_not_proceed_is_given_up_with_the_connection() {
+    let change = |text: String| {
+        without_retries(text)
+            .replace(URLS[0], "https://localhost:1001")
+            .replace("[providers.first]\n", "[providers.first]\ntimeout_seconds = 1\n")
+    };
+    on_pipes(change, async |mut gate| {
+        let start = Instant::now();
+        let mut client = gate.client();
+        chat(&mut client, "single").await;
+        let (_, mut stream) = gate.opened.recv().await.unwrap();
+        Dialect::OpenAi.assert_told(&client.response().await, "upstream_connect", "no handshake");
+        assert_took(start, seconds(1));
+        let mut hello = Vec::new();
+        stream.read_to_end(&mut hello).await.unwrap();
+        assert_eq!(hello.first(), Some(&22), "a TLS handshake was begun, and the connection closed");
+    })
     .await;
 }
 
