@@ -61,6 +61,29 @@ async fn pipelined_requests_are_answered_in_order_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn more_pipelined_requests_than_are_read_ahead_are_all_answered() {
+    let berry = Berry::start().await;
+    let mut connection = berry.connect().await;
+    let all: String = (0..600)
+        .map(|i| match i % 100 {
+            0 => request(PATH, &[("x-api-key", ALICE), ("x-request-id", &*format!("r{i}"))], &chat_body("chat")),
+            _ => head(
+                "GET",
+                "/health/live",
+                &[("x-request-id", &*format!("r{i}")), ("x-filler", "of some length")],
+                None,
+            ),
+        })
+        .collect();
+    assert!(all.len() > 3 * 16 * 1024);
+    connection.send(all).await;
+    for i in 0..600 {
+        let answer = connection.response().await;
+        assert_eq!((answer.status, answer.field("x-request-id")), (200, Some(&*format!("r{i}"))));
+    }
+}
+
+#[tokio::test]
 async fn pipelined_streams_do_not_mix() {
     let berry = Berry::start().await;
     let body = r#"{"model":"single","stream":true}"#;

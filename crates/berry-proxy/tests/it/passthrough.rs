@@ -190,6 +190,29 @@ async fn an_answer_keeps_its_bytes_however_the_provider_sends_them() {
 }
 
 #[tokio::test]
+async fn an_answer_in_any_framing_of_http_1_reaches_the_client_whole() {
+    let berry = Berry::start().await;
+    for (case, fields, body) in [
+        (
+            "chunks with extensions and trailers",
+            "transfer-encoding: chunked",
+            "2;a=b\r\n{ \r\n1\r\n}\r\n0\r\nx-t: y\r\n\r\n",
+        ),
+        ("equal lengths twice", "content-length: 3\r\nContent-Length: 3", "{ }"),
+        ("no length", "x-a: b", "{ }"),
+        ("a length and close", "connection: close\r\ncontent-length: 3", "{ }"),
+    ] {
+        for version in ["HTTP/1.1", "HTTP/1.0"] {
+            let text = format!("{version} 200 Fine by me\r\ncontent-type: application/json\r\n{fields}\r\n\r\n{body}");
+            berry.first.script(Script::new().raw(text));
+            let answer = berry.ask(Dialect::OpenAi).await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "{ }"), "{case} {version}");
+            assert!(answer.complete && answer.field("berry-attempts") == Some("1"), "{case} {version}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn errors_that_the_client_made_pass_with_status_and_body() {
     let berry = Berry::start().await;
     for dialect in DIALECTS {
