@@ -6,6 +6,7 @@ mod verdict;
 
 use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -89,6 +90,7 @@ async fn call_pool<C: Client>(
 ) -> Result<Option<(u16, Vec<u8>, Content)>, NoAnswer> {
     let snapshot = ticket.snapshot.clone();
     let deadline = ticket.started.after(pool.model.deadline);
+    let turn = pool.model.turns.fetch_add(1, Relaxed);
     let mut visits = if forced { Visits::forced() } else { Visits::new(snapshot.max_retries) };
     loop {
         let now = ticket.worker.now();
@@ -96,6 +98,7 @@ async fn call_pool<C: Client>(
             worker: &ticket.worker,
             rules: &snapshot.rules,
             now,
+            turn,
             affinity: affinity(pool.model.strategy, inquiry, ticket),
             max_internal_retries: snapshot.max_internal_retries,
         };

@@ -16,6 +16,8 @@ pub(crate) struct Occasion<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) rules: &'a Rules,
     pub(crate) now: Moment,
+    /// The request's turn at its model. Further attempts keep it, so that a backend that fails uses up no turn of the others.
+    pub(crate) turn: u64,
     /// Hash of what the conversation begins with, where the strategy asks for it.
     pub(crate) affinity: Option<u64>,
     /// Repeated visits to one backend, unless its provider says otherwise.
@@ -48,9 +50,9 @@ pub(crate) fn choose<'p>(pool: &'p Pool, visits: &Visits, occasion: &Occasion<'_
             .collect();
         let candidates: SmallVec<[Candidate; 8]> =
             eligible.iter().map(|(_, target, standing)| candidate(target, standing)).collect();
-        let turn = pool.model.turns.fetch_add(1, Relaxed);
         let picked = occasion.worker.with_dice(|dice| {
-            let mut turn = Turn { turn, dice, affinity: occasion.affinity, smart_ai: &occasion.rules.smart_ai };
+            let mut turn =
+                Turn { turn: occasion.turn, dice, affinity: occasion.affinity, smart_ai: &occasion.rules.smart_ai };
             pool.model.strategy.pick(&candidates, &mut turn)
         })?;
         eligible.get(picked).map(|(place, target, _)| (*place, *target))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berry_mock::{Gate, Script};
 
-use crate::harness::{ALICE, Berry, bearer, chat_body, fault, journal, request};
+use crate::harness::{ALICE, Berry, bearer, chat_body, fault, journal, request, without_retries};
 
 /// The model `turns` (weights 2 to 1) with another strategy, and something added to each of its two backends.
 fn strategy(name: &str, first: &str, second: &str) -> impl FnOnce(String) -> String {
@@ -51,6 +51,20 @@ async fn round_robin_takes_turns_by_weight_exactly() {
     let (shares, selections) = reported(&berry);
     assert!((shares[0] - 2.0 / 3.0).abs() < 1e-9 && (shares[1] - 1.0 / 3.0).abs() < 1e-9, "{shares:?}");
     assert_eq!(selections, [40, 20]);
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_takes_its_own_turns_and_not_the_others() {
+    let change = |text: String| {
+        without_retries(text)
+            .replace("weight = 2.0", "weight = 1.0")
+            .replace("gpt-first", "mock-500")
+            .replace("failure_threshold = 3", "failure_threshold = 99")
+    };
+    let berry = Berry::with(change).await;
+    // Fewer than the 20 that the breaker's window wants.
+    assert_eq!(firsts(&answered(&berry, 16).await), 0);
+    assert_eq!(berry.asked(), (8, 16));
 }
 
 #[tokio::test]

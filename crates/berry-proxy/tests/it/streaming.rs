@@ -155,6 +155,20 @@ async fn a_stream_that_upstream_cuts_between_events_ends_with_the_dialects_error
 }
 
 #[tokio::test]
+async fn an_error_event_of_the_backends_own_passes_unchanged() {
+    let berry = Berry::start().await;
+    for dialect in DIALECTS {
+        let (_, _, recording) = stream(dialect);
+        let name = |row: &&Recording| row.dialect == recording.dialect && row.name == "error-event";
+        let event = berry_mock::RECORDINGS.iter().find(name).unwrap();
+        berry.provider(dialect).script(fault("errevent"));
+        let answer = ask(&berry, dialect).await.response().await;
+        let before = answer.body.strip_suffix(event.body).unwrap_or_else(|| panic!("{dialect:?}: {}", answer.text()));
+        assert!(answer.complete && before.len() > 100 && recording.body.starts_with(before), "{dialect:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_responses_stream_that_upstream_cuts_ends_with_its_own_kind_of_error_event() {
     let berry = Berry::start().await;
     berry.first.script(fault("truncate"));
