@@ -20,12 +20,14 @@ pub struct Visits {
     max_retries: u32,
     /// Visits per backend; a backend beyond the end has none. Most models have few backends, so this lives on the stack.
     counts: SmallVec<[u32; 8]>,
+    /// Backends that another visit cannot help.
+    closed: SmallVec<[usize; 2]>,
 }
 
 impl Visits {
     /// No visits yet; `max_retries` repeated ones over the request.
     pub fn new(max_retries: u32) -> Self {
-        Self { max_retries, counts: SmallVec::new() }
+        Self { max_retries, counts: SmallVec::new(), closed: SmallVec::new() }
     }
 
     /// For a request whose backend is forced: it has nowhere else to go, so that its backend's own limit is the only one.
@@ -46,7 +48,10 @@ impl Visits {
     /// Whether backend `i`, which has been visited, may be visited again. `internal_limit` is the provider's own
     /// `max_retries`, or else `max_internal_retries`.
     pub fn may_repeat(&self, i: usize, internal_limit: u32) -> bool {
-        self.visited(i) && self.repeats() < self.max_retries && self.count(i) - 1 < internal_limit
+        self.visited(i)
+            && !self.closed.contains(&i)
+            && self.repeats() < self.max_retries
+            && self.count(i) - 1 < internal_limit
     }
 
     /// Counts a visit to backend `i`.
@@ -57,6 +62,11 @@ impl Visits {
         if let Some(count) = self.counts.get_mut(i) {
             *count += 1;
         }
+    }
+
+    /// Says that another visit to backend `i` cannot help: it refused the key, or does not know the model.
+    pub fn close(&mut self, i: usize) {
+        self.closed.push(i);
     }
 
     /// All visits so far.
@@ -113,6 +123,13 @@ mod tests {
         assert!(!visits(10, &[0, 0, 0]).may_repeat(0, 2));
         assert!(visits(10, &[0, 0, 0, 1]).may_repeat(1, 2));
         assert!(visits(10, &[0, 0, 0]).may_repeat(0, 5), "a provider's own max_retries replaces it");
+    }
+
+    #[test]
+    fn a_closed_backend_is_not_repeated() {
+        let mut closed = visits(10, &[0, 1]);
+        closed.close(0);
+        assert!(!closed.may_repeat(0, 10) && closed.may_repeat(1, 10));
     }
 
     #[test]

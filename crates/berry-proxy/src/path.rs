@@ -135,11 +135,7 @@ pub(crate) fn internal(worker: &Rc<Worker>, request: &Request) -> Answer {
     if let Ok(target) = routes::find(request.method(), request.method_name(), request.path()) {
         ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
     }
-    refuse(
-        &Failure::new(Code::Internal, "a fault of Berry's own; its log says more under this request id"),
-        &[],
-        ticket,
-    )
+    refuse(&Failure::new(Code::Internal, "a fault of Berry's own; its log says where"), &[], ticket)
 }
 
 impl From<BodyError> for NoAnswer {

@@ -112,7 +112,12 @@ async fn call_pool<C: Client>(
         let verdict = attempt(inquiry, choice, deadline, client, ticket).await?;
         match verdict {
             Verdict::Answer { status, fields, content } => return Ok(Some((status, fields, content))),
-            Verdict::Next(reason) => best.note(reason),
+            Verdict::Next(reason) => {
+                if !reason.may_pass() {
+                    visits.close(choice.place);
+                }
+                best.note(reason);
+            }
         }
     }
 }
@@ -150,14 +155,32 @@ async fn attempt<C: Client>(
 async fn get(worker: &std::rc::Rc<Worker>, target: &Target, outgoing: Outgoing<'_>) -> Result<Got, AttemptFault> {
     let begun = upstream::send(worker, &target.provider.endpoint, outgoing).await;
     let Begun { head, first, mut body } = begun.map_err(AttemptFault::Send)?;
-    let First { bytes, last } = match first {
+    let mut first = match first {
         Some(first) => first,
-        None => poll_fn(|cx| poll_first(worker, &mut body, cx)).await.map_err(AttemptFault::Body)?,
+        None => poll_fn(|cx| poll_piece(worker, &mut body, cx)).await.map_err(AttemptFault::Body)?,
     };
-    Ok(Got { head, first: bytes, rest: (!last).then_some(body) })
+    if head.status() >= 400 {
+        first = hold_error(worker, &mut body, first).await.map_err(AttemptFault::Body)?;
+    }
+    Ok(Got { head, first: first.bytes, rest: (!first.last).then_some(body) })
 }
 
-fn poll_first(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
+/// Reads an error to its end, within a bound: it may still give way to another backend's answer.
+async fn hold_error(worker: &Worker, body: &mut UpstreamBody, first: First) -> Result<First, BodyFault> {
+    const LONGEST: usize = 256 * 1024;
+    if first.last {
+        return Ok(first);
+    }
+    let (mut held, mut last) = (first.bytes.to_vec(), false);
+    while !last && held.len() < LONGEST {
+        let piece = poll_fn(|cx| poll_piece(worker, body, cx)).await?;
+        held.extend_from_slice(&piece.bytes);
+        last = piece.last;
+    }
+    Ok(First { bytes: held.into(), last })
+}
+
+fn poll_piece(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
     let mut scratch = worker.scratch.borrow_mut();
     let piece = ready!(body.poll_piece(cx, &mut scratch))?;
     let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
@@ -201,6 +224,14 @@ enum Reason {
 }
 
 impl Reason {
+    /// Whether the same backend may do better a moment later.
+    fn may_pass(&self) -> bool {
+        match self {
+            Reason::Unknown { .. } => false,
+            Reason::Failure(failure) => failure.code() != Code::UpstreamAuth,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Reason::Unknown { .. } => 0,

@@ -354,3 +354,29 @@ async fn concurrent_requests_do_not_wait_for_each_other() {
         assert_eq!(connection.response().await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_backend_that_refuses_its_key_or_does_not_know_the_model_is_asked_once() {
+    let berry = Berry::start().await;
+    for (status, told) in [("401", 502), ("403", 502), ("404", 404)] {
+        let asked = berry.first.journal().len();
+        (0..4).for_each(|_| berry.first.script(fault(status)));
+        assert_eq!(berry.chat("single").await.status, told, "{status}");
+        assert_eq!(berry.first.journal().len(), asked + 1, "{status}");
+        while berry.first.scripts_left() > 0 {
+            berry.chat("single").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_model_moves_on_however_the_error_arrives() {
+    let berry = Berry::start().await;
+    let gate = Gate::new();
+    gate.open();
+    let chunked = "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n\
+                   1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
+    berry.first.script(Script::new().raw(chunked).gate(&gate));
+    let answer = berry.chat("chat").await;
+    assert_eq!((answer.status, answer.field("berry-backend")), (200, Some("second/gpt-second")));
+}

@@ -219,18 +219,9 @@ async fn errors_that_the_client_made_pass_with_status_and_body() {
         for status in [400, 404, 413, 422] {
             let body = format!("{{\"error\" : {{\"code\":\"odd-{status}\"}}}}\n");
             berry.provider(dialect).script(Script::new().json(status, body.clone()));
-            if status == 404 {
-                // A 404 on a route that names a model moves on, so each repeated visit finds it again.
-                for _ in 0..2 {
-                    berry.provider(dialect).script(Script::new().json(status, body.clone()));
-                }
-            }
             let answer = berry.ask(dialect).await;
             assert_eq!((answer.status, answer.text()), (status, body), "{dialect:?}");
             assert!(answer.field("berry-backend").is_some() && answer.field("x-request-id").is_some());
-        }
-        while berry.provider(dialect).scripts_left() > 0 {
-            berry.ask(dialect).await;
         }
     }
 }
