@@ -4,13 +4,17 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use berry_http1::{Method, RequestHead};
-use berry_vocab::Failure;
+use berry_vocab::{Code, Failure};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
+
+/// How long a body may pause.
+pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// A request's head: spans, and the bytes that they lie in. What HTTP/2 brings is written in the same form.
 #[derive(Debug)]
@@ -108,4 +112,17 @@ pub(crate) enum BodyError {
     Refused(Failure),
     /// Nobody is there to be told.
     Gone,
+}
+
+impl BodyError {
+    /// The body is larger than `limit` bytes.
+    pub(crate) fn too_large(limit: u64) -> Self {
+        let message = format!("the body is larger than {limit} bytes, the server's max_body_bytes");
+        BodyError::Refused(Failure::new(Code::BodyTooLarge, message))
+    }
+
+    /// The body paused for longer than [`BODY_IDLE`].
+    pub(crate) fn too_slow() -> Self {
+        BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving"))
+    }
 }

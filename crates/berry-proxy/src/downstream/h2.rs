@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use berry_http1::{Fault, Limits, RequestHead, push_field, read_request};
-use berry_vocab::{Code, Failure};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -22,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::answer::{Answer, Content};
-use crate::client::{BodyError, Client, Request};
+use crate::client::{BODY_IDLE, BodyError, Client, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{Place, unreadable, unwinding};
 use crate::local_executor::LocalExecutor;
@@ -37,8 +36,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-const BODY_IDLE: Duration = Duration::from_secs(30);
-
 /// Serves the connection until it ends. `read`: what was read of it already.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: SocketAddr) {
     let of_requests = worker.clone();
@@ -158,7 +155,7 @@ struct Http2Client {
 impl Client for Http2Client {
     async fn read_body(&mut self, limit: u64) -> Result<Bytes, BodyError> {
         if self.incoming.size_hint().lower() > limit {
-            return Err(too_large(limit));
+            return Err(BodyError::too_large(limit));
         }
         let mut body: Vec<u8> = Vec::with_capacity(usize::try_from(self.incoming.size_hint().lower()).unwrap_or(0));
         loop {
@@ -166,7 +163,7 @@ impl Client for Http2Client {
             self.deadline.set(self.worker.clock.instant(due));
             let frame = poll_fn(|cx| match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-                Poll::Pending => self.deadline.poll(cx).map(|()| Err(too_slow())),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(BodyError::too_slow())),
             })
             .await?;
             match frame {
@@ -175,7 +172,7 @@ impl Client for Http2Client {
                 None => break,
             }
             if body.len() as u64 > limit {
-                return Err(too_large(limit));
+                return Err(BodyError::too_large(limit));
             }
         }
         self.deadline.lift();
@@ -190,15 +187,6 @@ impl Client for Http2Client {
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
     }
-}
-
-fn too_large(limit: u64) -> BodyError {
-    let message = format!("the body is larger than {limit} bytes, the server's max_body_bytes");
-    BodyError::Refused(Failure::new(Code::BodyTooLarge, message))
-}
-
-fn too_slow() -> BodyError {
-    BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving"))
 }
 
 /// An answer's body as hyper polls it.

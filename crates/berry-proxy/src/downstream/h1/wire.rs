@@ -11,16 +11,13 @@ use berry_vocab::{Code, Failure};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use crate::client::{BodyError, Client};
+use crate::client::{BODY_IDLE, BodyError, Client};
 use crate::deadline::Deadline;
 use crate::ports::Io;
 use crate::worker::Worker;
 
 /// How much of pipelined requests is read ahead while one is being answered.
 const READ_AHEAD: usize = 16 * 1024;
-
-/// How long a body may pause.
-const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// How long a closing connection is read from, so that the last answer is not lost to a reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
@@ -146,7 +143,7 @@ impl Wire {
             let mut reading = pin!(self.io.read_buf(&mut space));
             let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
                 Poll::Ready(read) => Poll::Ready(read.map_err(|_| BodyError::Gone)),
-                Poll::Pending => self.deadline.poll(cx).map(|()| Err(too_slow())),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(BodyError::too_slow())),
             })
             .await?;
             if read == 0 {
@@ -166,7 +163,7 @@ impl Wire {
             body.extend_from_slice(self.input.get(..decoded.data).unwrap_or_default());
             self.input.drain(..decoded.consumed);
             if body.len() > limit {
-                return Err(too_large(limit as u64));
+                return Err(BodyError::too_large(limit as u64));
             }
             if decoded.done {
                 return Ok(body.into());
@@ -175,7 +172,7 @@ impl Wire {
             let more = poll_fn(|cx| match self.poll_read(cx) {
                 Poll::Ready(Read::Some) => Poll::Ready(Ok(())),
                 Poll::Ready(Read::End) => Poll::Ready(Err(BodyError::Gone)),
-                Poll::Pending => self.deadline.poll(cx).map(|()| Err(too_slow())),
+                Poll::Pending => self.deadline.poll(cx).map(|()| Err(BodyError::too_slow())),
             });
             more.await?;
             self.lift_deadline();
@@ -188,7 +185,7 @@ impl Client for Wire {
         if let Framing::Length(length) = self.body
             && length > limit
         {
-            return Err(too_large(limit));
+            return Err(BodyError::too_large(limit));
         }
         if std::mem::take(&mut self.expects_continue) && self.body != Framing::None && self.input.is_empty() {
             self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyError::Gone)?;
@@ -216,13 +213,4 @@ impl Client for Wire {
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
     }
-}
-
-fn too_large(limit: u64) -> BodyError {
-    let message = format!("the body is larger than {limit} bytes, the server's max_body_bytes");
-    BodyError::Refused(Failure::new(Code::BodyTooLarge, message))
-}
-
-fn too_slow() -> BodyError {
-    BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving"))
 }
