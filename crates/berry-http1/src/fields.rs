@@ -61,6 +61,8 @@ pub(crate) struct Meaning {
     pub(crate) names_fields: bool,
     pub(crate) expect_continue: bool,
     pub(crate) expect_other: bool,
+    /// Whether a name stands for a guarded one with `_` for `-`.
+    pub(crate) has_twin: bool,
 }
 
 impl Meaning {
@@ -152,9 +154,7 @@ pub(crate) fn read_fields(
         let Some(line) = read_line(bytes, at)? else { return Ok(None) };
         let name = line.field.name.of(bytes);
         meaning.take(name, line.field.value.of(bytes))?;
-        if line.has_underscore && is_twin(name) {
-            return Err(Fault::Malformed("a field name with _ stands for one with -"));
-        }
+        meaning.has_twin |= line.has_underscore && is_twin(name);
         fields.push(line.field);
         at = line.end;
     }

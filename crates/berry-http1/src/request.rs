@@ -170,6 +170,10 @@ fn read_fields(bytes: &[u8], at: usize, limits: &Limits, head: &mut RequestHead)
     let mut meaning = Meaning::default();
     let Some(end) = fields::read_fields(bytes, at, limits, &mut head.fields, &mut meaning)? else { return Ok(false) };
     let is_http10 = head.version == Version::Http10;
+    // In answers it matters to nobody: only listed fields cross.
+    if meaning.has_twin {
+        return Err(Fault::Malformed("a field name with _ stands for one with -"));
+    }
     if meaning.hosts > 1 || (meaning.hosts == 0 && !is_http10) {
         return Err(Fault::Malformed("host must stand once"));
     }

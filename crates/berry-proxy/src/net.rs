@@ -64,7 +64,11 @@ fn detach(stream: TcpStream) -> io::Result<std::net::TcpStream> {
     // A peer that vanished is noticed after 15 s and three probes (failure model, C12).
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15)).with_retries(3);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // Keepalive rests while data waits for its acknowledgement; this does not.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(75)))?;
     stream.into_std()
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use berry_config::{Config, Timeouts};
-use berry_policy::Strategy;
-use berry_vocab::{BackendKey, ModelId, ProviderId};
+use berry_policy::{Strategy, may_open_soft};
+use berry_vocab::{BackendKey, ModelId, Moment, ProviderId};
 use foldhash::{HashMap, fast::FixedState};
 
 use crate::live::{BackendLive, Rules};
@@ -93,6 +93,12 @@ impl Model {
             fallbacks: model.fallbacks.iter().filter_map(place).collect(),
             deadline: nearest(model.timeouts.deadline, None, config.settings.timeouts.deadline, DEADLINE),
         }
+    }
+
+    /// Whether a soft failure may open one more of its backends.
+    pub(crate) fn may_lose_one(&self, now: Moment, rules: &Rules) -> bool {
+        let is_open = |target: &&Target| !target.live.standing(now, rules).state.eligible();
+        may_open_soft(self.targets.iter().filter(is_open).count(), self.targets.len())
     }
 
     /// Whether it names a provider whose backend is disabled.

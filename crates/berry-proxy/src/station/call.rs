@@ -136,7 +136,7 @@ async fn attempt<C: Client>(
     let due = begun.after(target.limits.first_byte(inquiry.asked.stream)).min(deadline);
     ticket.attempts += 1;
     ticket.backend = Some(target.label(&inquiry.asked.model));
-    ticket.attempt = Some(Attempt::begin(target, choice.may_open));
+    ticket.attempt = Some(Attempt::begin(target, choice.model));
     let head = outgoing::head(inquiry, target);
     let pieces = inquiry.asked.edited(&inquiry.body, target.model_for(&inquiry.asked.model));
     let outgoing = Outgoing { head: &head.with_length(pieces.len()), pieces: &pieces };

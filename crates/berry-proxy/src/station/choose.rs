@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use berry_policy::{Candidate, State, Turn, Visits, may_open_soft, panic_pick};
+use std::sync::Arc;
+
+use berry_policy::{Candidate, State, Turn, Visits, panic_pick};
 use berry_vocab::Moment;
 use smallvec::SmallVec;
 
 use crate::live::{Rules, Standing};
-use crate::snapshot::Target;
+use crate::snapshot::{Model, Target};
 use crate::station::route::Pool;
 use crate::worker::Worker;
 
@@ -29,10 +31,9 @@ pub(crate) struct Occasion<'a> {
 pub(crate) struct Choice<'p> {
     pub(crate) place: usize,
     pub(crate) target: &'p Target,
+    pub(crate) model: &'p Arc<Model>,
     /// Whether it was tried before in this request.
     pub(crate) is_repeat: bool,
-    /// Whether a soft failure may open it.
-    pub(crate) may_open: bool,
 }
 
 /// Chooses among targets not visited yet, then among those that may be visited again; when every one is open, the one whose
@@ -42,7 +43,6 @@ pub(crate) fn choose<'p>(pool: &'p Pool, visits: &Visits, occasion: &Occasion<'_
         .targets()
         .map(|(place, target)| (place, target, target.live.standing(occasion.now, occasion.rules)))
         .collect();
-    let open = standings.iter().filter(|(.., standing)| !standing.state.eligible()).count();
     let pick = |may_visit: &dyn Fn(usize, &Target) -> bool| {
         let eligible: SmallVec<[&(usize, &'p Target, Standing); 8]> = standings
             .iter()
@@ -63,8 +63,7 @@ pub(crate) fn choose<'p>(pool: &'p Pool, visits: &Visits, occasion: &Occasion<'_
     let first = pick(&|place, _| visits.first_visit(place));
     let (place, target) = first.or_else(|| pick(&repeatable)).or_else(|| panic(&standings, visits))?;
     target.selections.fetch_add(1, Relaxed);
-    let may_open = may_open_soft(open, standings.len());
-    Some(Choice { place, target, is_repeat: visits.visited(place), may_open })
+    Some(Choice { place, target, model: &pool.model, is_repeat: visits.visited(place) })
 }
 
 /// When the first of the pool's targets may be asked again.

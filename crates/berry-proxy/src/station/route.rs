@@ -112,17 +112,19 @@ fn force(
         let message = "you may not name a backend; leave out `backend` and `berry-backend`";
         return Err(Failure::new(Code::BackendForbidden, message).param("backend"));
     }
-    let of_provider = |target: &&Target| target.provider.id.as_str() == provider;
-    let Some(target) = model.targets.iter().find(of_provider) else {
+    // All backends of one provider speak its protocol; their tags may differ.
+    let of_provider = || model.targets.iter().enumerate().filter(|(_, target)| target.provider.id.as_str() == provider);
+    let Some((_, target)) = of_provider().next() else {
         return Err(no_such_target(snapshot, model, provider));
     };
-    if !user.may_reach(&target.tags) {
-        return Err(Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"));
-    }
     if target.provider.protocol != protocol {
         return Err(other_protocol(model, protocol));
     }
-    let places = (0..model.targets.len()).filter(|&i| model.targets.get(i).is_some_and(|t| of_provider(&t))).collect();
+    let reached = of_provider().filter(|(_, target)| user.may_reach(&target.tags));
+    let places: SmallVec<[usize; 8]> = reached.map(|(place, _)| place).collect();
+    if places.is_empty() {
+        return Err(Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"));
+    }
     Ok(Plan { pools: smallvec![Pool { model: model.clone(), places }], forced: true })
 }
 

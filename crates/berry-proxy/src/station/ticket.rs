@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_http1::Method;
-use berry_policy::OutcomeClass;
+use berry_policy::{FailureKind, OutcomeClass};
 use berry_vocab::{Code, Moment, Protocol};
 
 use crate::client::Request;
 use crate::live::{BackendLive, Rules};
 use crate::routes::Route;
-use crate::snapshot::{Snapshot, Target, User};
+use crate::snapshot::{Model, Snapshot, Target, User};
 use crate::worker::Worker;
 
 /// How a request ended, as its log line says.
@@ -40,7 +40,7 @@ pub(crate) struct Ticket {
     route: Route,
     pub(crate) user: Option<Arc<User>>,
     /// The public model that was asked for; set once it is known to exist.
-    pub(crate) model: Option<Arc<crate::snapshot::Model>>,
+    pub(crate) model: Option<Arc<Model>>,
     /// `provider/model` of the last attempt.
     pub(crate) backend: Option<Arc<str>>,
     pub(crate) attempts: u32,
@@ -168,20 +168,22 @@ impl Drop for Ticket {
 /// One try at a backend. It counts as in flight until it is dropped.
 pub(crate) struct Attempt {
     live: Arc<BackendLive>,
-    /// How many backends the model has, and how many of them are open: whether a soft failure may open this one.
-    may_open: bool,
+    /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
+    model: Arc<Model>,
 }
 
 impl Attempt {
     /// Begins a try at `target`.
-    pub(crate) fn begin(target: &Target, may_open: bool) -> Self {
+    pub(crate) fn begin(target: &Target, model: &Arc<Model>) -> Self {
         target.live.enter();
-        Self { live: target.live.clone(), may_open }
+        Self { live: target.live.clone(), model: model.clone() }
     }
 
     /// Ends the try with its outcome.
     fn end(self, outcome: OutcomeClass, now: Moment, rules: &Rules) {
-        self.live.record(outcome, self.may_open, now, rules);
+        // Looked at now, not when the attempt began: others in flight may have failed meanwhile.
+        let may_open = outcome.failure_kind() == Some(FailureKind::Soft) && self.model.may_lose_one(now, rules);
+        self.live.record(outcome, may_open, now, rules);
     }
 }
 

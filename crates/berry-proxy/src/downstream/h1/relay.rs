@@ -43,7 +43,7 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     };
     let keep = keep && framing != Framing::UntilClose;
     end_head(&mut pending, framing, keep, request.head.version);
-    let mut writer = Writer { wire, pending, sent: 0, framing, has_begun: false };
+    let mut writer = Writer { wire, pending, sent: 0, framing, has_begun: false, is_flushing: false };
     let written = match content {
         Content::Whole(body) => {
             ticket.complete();
@@ -87,6 +87,8 @@ struct Writer<'w> {
     framing: Framing,
     /// Whether the head has been offered to the socket, together with the first of the body.
     has_begun: bool,
+    /// Whether a flush is under way, with its limit set.
+    is_flushing: bool,
 }
 
 impl Writer<'_> {
@@ -191,6 +193,21 @@ impl Writer<'_> {
         }
         self.pending.clear();
         self.sent = 0;
-        Pin::new(&mut self.wire.io).poll_flush(cx).map_err(|_| Broken)
+        // A TLS session takes bytes before its socket does, so that a client that stalls shows here.
+        match Pin::new(&mut self.wire.io).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                self.is_flushing = false;
+                Poll::Ready(flushed.map_err(|_| Broken))
+            }
+            Poll::Pending => {
+                if !std::mem::replace(&mut self.is_flushing, true) {
+                    self.wire.set_deadline(STALL);
+                }
+                if self.wire.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err(Broken));
+                }
+                self.wire.poll_deadline(cx).map(|()| Err(Broken))
+            }
+        }
     }
 }

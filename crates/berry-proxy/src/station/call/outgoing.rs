@@ -23,9 +23,12 @@ pub(super) fn head(inquiry: &Inquiry<'_>, target: &Target) -> Head {
     bytes.extend_from_slice(b" HTTP/1.1\r\n");
     bytes.extend_from_slice(provider.fixed_fields());
     let request = inquiry.request;
-    let connection = request.head.connection_names_fields.then(|| request.field("connection").unwrap_or_default());
+    let stays = |name: &[u8]| {
+        request.head.connection_names_fields
+            && request.head.all(&request.bytes, "connection").any(|list| is_named(list, name))
+    };
     for (name, value) in request.fields() {
-        if provider.takes(name) && !connection.is_some_and(|list| is_named(list, name)) {
+        if provider.takes(name) && !stays(name) {
             push_field(&mut bytes, name, value);
         }
     }

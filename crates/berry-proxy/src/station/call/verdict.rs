@@ -56,8 +56,9 @@ pub(super) fn judge(
             target.live.first_token.record(took);
             answer(got, inquiry, target)
         }
+        400 | 404..=406 | 409..=428 | 430..=499 if is_page(&got.first) => next(bad_response(), None, target, ticket),
         404 if got.rest.is_none() => unknown_model(got, target, ticket),
-        400 | 404..=407 | 409..=428 | 430..=499 => {
+        400 | 404..=406 | 409..=428 | 430..=499 => {
             ticket.end_attempt(OutcomeClass::ClientError);
             answer(got, inquiry, target)
         }
