@@ -164,3 +164,20 @@ async fn the_lists_of_models_show_what_the_user_may_call_in_the_clients_dialect(
     assert_eq!(berry.get("/v1/models/single", &[bearer(BOB).as_field()]).await.status, 404);
     assert_eq!(berry.get("/v1/models", &[]).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_forced_provider_is_reached_by_any_of_its_backends_that_the_tags_allow() {
+    let second_backend = "[models.premium]\nname = \"premium\"\n";
+    let with_cheap = "[[models.premium.backends]]\nprovider = \"first\"\nmodel = \"gpt-cheap\"\ntags = [\"cheap\"]\n";
+    let berry = Berry::with(|text| {
+        // Behind the premium one, for a user who may only use the cheap.
+        let start = text.find(second_backend).unwrap();
+        let end = start + text[start..].find("\n\n").unwrap() + 1;
+        let text = format!("{}{with_cheap}{}", &text[..end], &text[end..]);
+        text.replace("can_force_backend = true", "can_force_backend = true\ntags = [\"cheap\"]")
+    })
+    .await;
+    let fields = [("x-api-key", FORCER), ("berry-backend", "first")];
+    let answer = berry.post("/v1/chat/completions", &fields, &chat_body("premium")).await;
+    assert_eq!((answer.status, answer.field("berry-backend")), (200, Some("first/gpt-cheap")));
+}

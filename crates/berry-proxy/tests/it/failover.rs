@@ -380,3 +380,15 @@ async fn an_unknown_model_moves_on_however_the_error_arrives() {
     let answer = berry.chat("chat").await;
     assert_eq!((answer.status, answer.field("berry-backend")), (200, Some("second/gpt-second")));
 }
+
+#[tokio::test]
+async fn a_page_for_people_never_reaches_a_client_whatever_its_status() {
+    let berry = Berry::without_retries().await;
+    for status in [400, 404, 407] {
+        let page = "<html>nginx at secret-host.internal</html>";
+        berry.first.script(Script::new().answer(status, "text/html", page));
+        let answer = berry.chat("single").await;
+        assert_eq!(answer.status, 502, "{status}");
+        assert!(!answer.text().contains("secret-host"), "{}", answer.text());
+    }
+}

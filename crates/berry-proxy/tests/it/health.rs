@@ -118,6 +118,32 @@ async fn soft_failures_never_open_the_last_backend() {
 }
 
 #[tokio::test]
+async fn soft_failures_in_flight_together_leave_one_backend() {
+    let berry = start().await;
+    let gate = Gate::new();
+    for _ in 0..12 {
+        berry.first.script(Script::new().json(500, "{}").gate(&gate));
+        berry.second.script(Script::new().json(500, "{}").gate(&gate));
+    }
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        let mut client = berry.connect().await;
+        client.send(request("/v1/chat/completions", &[bearer(ALICE).as_field()], &chat_body("turns"))).await;
+        clients.push(client);
+    }
+    journal(&berry.first, |received| received.len() >= 12).await;
+    gate.open();
+    for client in &mut clients {
+        client.response().await;
+    }
+    let mut states = Vec::new();
+    for backend in ["first/gpt-first", "second/gpt-second"] {
+        states.push(detail(&berry, backend).await["state"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(states.iter().filter(|state| *state == "open").count(), 1, "{states:?}");
+}
+
+#[tokio::test]
 async fn what_is_no_failure_of_the_backends_opens_nothing() {
     let berry = start().await;
     for name in ["400", "413", "422"] {

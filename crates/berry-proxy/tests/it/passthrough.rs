@@ -299,6 +299,18 @@ async fn a_header_that_connection_names_stays_with_its_hop() {
     let received = berry.first.journal().pop().unwrap();
     assert_eq!((received.header("x-title"), received.header("openai-beta")), (None, Some("b")));
     assert_eq!(received.header("connection"), None);
+    let fields = [("x-api-key", ALICE), ("connection", "keep-alive"), ("connection", "x-title"), ("x-title", "t")];
+    assert_eq!(berry.post("/v1/chat/completions", &fields, &chat_body("chat")).await.status, 200);
+    assert_eq!(berry.first.journal().pop().unwrap().header("x-title"), None, "whichever line names it");
+}
+
+#[tokio::test]
+async fn a_providers_odd_field_names_do_not_spoil_its_answer() {
+    let berry = Berry::start().await;
+    let text = "HTTP/1.1 200 OK\r\nx_request_id: 5\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    berry.first.script(Script::new().raw(text));
+    let answer = berry.ask(Dialect::OpenAi).await;
+    assert_eq!((answer.status, answer.field("berry-attempts")), (200, Some("1")));
 }
 
 #[tokio::test]
