@@ -8,7 +8,7 @@ use std::time::Duration;
 use berry_proxy::net::SystemClock;
 use berry_proxy::ports::{Address, Clock, ConnectFault, Connector, Incoming, Io, PortFuture};
 use berry_proxy::{Gateway, Live, Worker, serve_connection};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -79,9 +79,17 @@ async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(
 impl Gate {
     /// A client's connection, over a pipe that holds so many bytes.
     fn client_with(&self, room: usize) -> Connection<DuplexStream> {
+        self.client_through(room, |theirs| Box::new(theirs))
+    }
+
+    /// The same, with something between the pipe and the gateway.
+    fn client_through(
+        &self,
+        room: usize,
+        between: impl FnOnce(DuplexStream) -> Io + Send + 'static,
+    ) -> Connection<DuplexStream> {
         let (ours, theirs) = duplex(room);
-        let incoming =
-            Incoming { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(Box::new(theirs) as Io)) };
+        let incoming = Incoming { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(between(theirs))) };
         tokio::task::spawn_local(serve_connection(self.worker.clone(), incoming, None));
         let mut connection = Connection::over(ours);
         // In virtual time, which costs nothing.
@@ -436,6 +444,26 @@ async fn a_client_that_takes_nothing_is_dropped_and_its_request_cancelled() {
             let start = Instant::now();
             let event = format!("{:x}\r\ndata: {}\n\n\r\n", 8 + 4096, "x".repeat(4096));
             while upstream.write_all(event.as_bytes()).await.is_ok() {}
+            assert_took(start, seconds(60));
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stalls_behind_a_buffer_as_tls_has_is_dropped_too() {
+    on_pipes(
+        |text| text,
+        async |mut gate| {
+            let mut client = gate.client_through(1024, |pipe| Box::new(BufWriter::with_capacity(64 * 1024, pipe)));
+            chat(&mut client, "single").await;
+            let mut upstream = gate.asked(FIRST).await;
+            answer(&mut upstream, STREAM).await;
+            let start = Instant::now();
+            let event = format!("{:x}\r\ndata: {}\n\n\r\n", 8 + 4096, "x".repeat(4096));
+            answer(&mut upstream, &event).await;
+            // The upstream is silent from here on, and its own limit is far away.
+            assert_eq!(upstream.read(&mut [0]).await.unwrap(), 0, "the request is cancelled upstream");
             assert_took(start, seconds(60));
         },
     )
