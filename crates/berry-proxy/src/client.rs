@@ -22,11 +22,13 @@ pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) head: RequestHead,
     pub(crate) peer: SocketAddr,
+    /// Whether its connection was opened while the gateway was draining already.
+    pub(crate) is_late: bool,
 }
 
 impl Request {
     pub(crate) fn new(peer: SocketAddr) -> Self {
-        Self { bytes: Vec::new(), head: RequestHead::default(), peer }
+        Self { bytes: Vec::new(), head: RequestHead::default(), peer, is_late: false }
     }
 
     pub(crate) fn method(&self) -> Method {

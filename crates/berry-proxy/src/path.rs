@@ -50,6 +50,10 @@ async fn answer_call<C: Client>(
     client: &mut C,
     ticket: &mut Ticket,
 ) -> Result<Parts, NoAnswer> {
+    if request.is_late {
+        let failure = Failure::new(Code::Shutdown, "the gateway is stopping; ask again, it or another will answer");
+        return Err(failure.into());
+    }
     let snapshot = ticket.snapshot.clone();
     let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());

@@ -95,20 +95,22 @@ impl Workers {
         self.handles.iter().map(|handle| handle.connections.load(Relaxed)).sum()
     }
 
-    /// Lets connections see that the gateway drains, and waits until all have ended, at most for `limit`. Says how many had to
-    /// be broken off.
-    pub async fn drain(self, limit: Duration) -> usize {
+    /// Lets connections see that the gateway drains, and waits until all have ended, at most for `limit`. Says how many are left.
+    pub async fn drain(&self, limit: Duration) -> usize {
         self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Drain)));
         let deadline = tokio::time::Instant::now() + limit;
         while self.connections() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let left = self.connections();
+        self.connections()
+    }
+
+    /// Ends the threads, whatever is in flight.
+    pub fn stop(self) {
+        self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Stop)));
         for handle in self.handles {
-            let _ = handle.sender.send(Order::Stop);
             let _ = handle.thread.join();
         }
-        left
     }
 }
 

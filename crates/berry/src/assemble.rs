@@ -195,19 +195,44 @@ impl DataPlane {
             "draining; a second signal ends it at once"
         );
         let second = self.accept_until(timeout(predrain, signals.end())).await.ok();
+        self.gateway.advance(Phase::Draining);
+        if let Some(signal) = second {
+            return self.stop_fast(signal).await;
+        }
+        match self.drain(signals, drain).await {
+            Ok(0) => tracing::info!("drained: nothing was in flight any more"),
+            Ok(cut) => tracing::warn!(connections = cut, "the time to drain is over: connections were cut"),
+            Err(signal) => return self.stop_fast(signal).await,
+        }
+        self.workers.stop();
+    }
+
+    /// Waits for what is in flight. The listener stays open, so that whoever asks whether the gateway is ready gets its 503 and
+    /// no refused connection; other requests are told that it is stopping. Fails with a second signal.
+    async fn drain(&mut self, signals: &mut Signals, limit: Duration) -> Result<usize, &'static str> {
+        let Self { workers, data, .. } = self;
+        let tell = async {
+            loop {
+                workers.serve(data.accept().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            signal = signals.end() => Err(signal),
+            cut = workers.drain(limit) => Ok(cut),
+            () = tell => Ok(0),
+        }
+    }
+
+    /// Ends what is in flight, and gives it a moment to be settled.
+    async fn stop_fast(self, signal: &str) {
         let Self { gateway, workers, data } = self;
         drop(data);
-        gateway.advance(Phase::Draining);
-        if let Some(signal) = second {
-            return fast_stop(&gateway, workers.drain(Duration::ZERO), signal).await;
-        }
-        tokio::select! {
-            cut = workers.drain(drain) => match cut {
-                0 => tracing::info!("drained: nothing was in flight any more"),
-                cut => tracing::warn!(connections = cut, "the time to drain is over: connections were cut"),
-            },
-            // Dropping the drain ends the workers.
-            signal = signals.end() => fast_stop(&gateway, std::future::ready(0), signal).await,
+        tracing::warn!(signal, connections = gateway.metrics().connections(), "second signal: ending at once");
+        let deadline = Instant::now() + FAST_STOP;
+        workers.stop();
+        while gateway.metrics().connections() > 0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -220,15 +245,5 @@ impl DataPlane {
                 incoming = self.data.accept() => self.workers.serve(incoming),
             }
         }
-    }
-}
-
-/// Ends what is in flight, and gives it a moment to be settled.
-async fn fast_stop(gateway: &Gateway, end: impl Future<Output = usize>, signal: &str) {
-    tracing::warn!(signal, connections = gateway.metrics().connections(), "second signal: ending at once");
-    let deadline = Instant::now() + FAST_STOP;
-    end.await;
-    while gateway.metrics().connections() > 0 && Instant::now() < deadline {
-        sleep(Duration::from_millis(5)).await;
     }
 }

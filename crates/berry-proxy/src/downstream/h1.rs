@@ -26,6 +26,9 @@ use wire::{Read, Wire};
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(75);
 
+/// How long one may that was opened while the gateway was draining: enough for a probe that asks whether it is ready.
+const LATE: Duration = Duration::from_secs(1);
+
 /// How long a head may take from its first byte (failure model, C11).
 const HEAD: Duration = Duration::from_secs(10);
 
@@ -66,6 +69,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
         is_first: true,
         worker,
     };
+    connection.request.is_late = connection.is_draining();
     loop {
         match connection.next().await {
             Next::Request => {}
@@ -104,7 +108,7 @@ impl Connection {
 
     /// Waits for the next request's head.
     async fn next(&mut self) -> Next {
-        self.wire.set_deadline(IDLE);
+        self.wire.set_deadline(if self.request.is_late { LATE } else { IDLE });
         let (mut scanned, mut has_begun) = (0, false);
         let next = poll_fn(|cx| self.poll_next(cx, &mut scanned, &mut has_begun)).await;
         self.wire.lift_deadline();
@@ -124,7 +128,9 @@ impl Connection {
             match self.wire.poll_read(cx) {
                 Poll::Ready(Read::Some) => {}
                 Poll::Ready(Read::End) => return Poll::Ready(Next::Closed),
-                Poll::Pending if self.wire.input.is_empty() && self.place.poll_draining(cx) => {
+                Poll::Pending
+                    if self.wire.input.is_empty() && !self.request.is_late && self.place.poll_draining(cx) =>
+                {
                     return Poll::Ready(Next::Closed);
                 }
                 Poll::Pending => {

@@ -24,8 +24,10 @@ fn sigterm_lets_a_stream_finish_while_readiness_is_503() {
         // Before the drain it still takes requests, but says that it will not for long.
         assert_eq!(get(&data, "/health/ready", None).status, 503);
         assert_eq!(get(&data, "/health/live", None).status, 200);
-        // Then new connections are refused, while the stream goes on and the admin listener can be asked.
-        eventually("a closed data listener", || TcpStream::connect(&data).is_err().then_some(()));
+        // Then new requests are told that it is stopping, while the stream goes on and the admin listener can be asked.
+        let refused = || Some(receive(chat(&data, "m", "false"))).filter(|answer| answer.status == 503);
+        assert!(eventually("a refused request", refused).body.contains("shutdown"));
+        assert_eq!(get(&data, "/health/ready", None).status, 503);
         assert!(running.is_running());
         assert_eq!(get(&admin, "/health/live", None).status, 200);
         let answer = receive(stream);
