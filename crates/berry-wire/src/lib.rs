@@ -6,6 +6,7 @@
 
 mod asked;
 mod base_url;
+mod complaint;
 mod error;
 mod headers;
 mod media;
@@ -21,6 +22,7 @@ mod vendor;
 
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
+pub use complaint::Complaint;
 pub use error::{Rendered, render, render_event, render_event_after, status};
 pub use headers::{CREDENTIAL_HEADERS, credential, crosses_to_backend, crosses_to_client, default_headers};
 pub use models::{ModelCard, get_model, list_models};
