@@ -22,6 +22,7 @@ mod route;
 mod scan;
 mod upstream;
 mod vendor;
+mod wait;
 
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
@@ -36,3 +37,4 @@ pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
 pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
 pub use upstream::{key_parameters, models_path, upstream_path};
 pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};
+pub use wait::{wait, wait_in_body};
