@@ -6,6 +6,7 @@
 //! never meets a tree of JSON here: a body is scanned once, and edited by cutting the original bytes. Only the error object of an
 //! answer that has failed is read as one.
 
+mod account_state;
 mod asked;
 mod base_url;
 mod complaint;
@@ -24,6 +25,7 @@ mod upstream;
 mod vendor;
 mod wait;
 
+pub use account_state::{bound_state, made_state};
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use complaint::{Complaint, complaint, complaint_of_status, is_page, of_error_object, plain_fault};

@@ -125,6 +125,22 @@ pub(crate) fn each_member<'b>(text: &'b [u8], mut each: impl FnMut(&'b [u8], &'b
     Ok(cursor.at)
 }
 
+/// What follows a member's name that ends before `at`: the text from its value on.
+pub(crate) fn from_value(text: &[u8], at: usize) -> Option<&[u8]> {
+    let mut cursor = Cursor { body: text, at };
+    cursor.expect(b':').ok()?;
+    cursor.next_token()?;
+    text.get(cursor.at - 1..)
+}
+
+/// The string that a text begins with, quotes and all.
+pub(crate) fn leading_string(text: &[u8]) -> Option<&[u8]> {
+    let mut cursor = Cursor { body: text, at: 0 };
+    cursor.expect(b'"').ok()?;
+    cursor.skip_string().ok()?;
+    text.get(..cursor.at)
+}
+
 /// Where a member is kept, if it is one that Berry reads. A key may be written with escapes.
 fn slot<'s>(
     body: &[u8],
