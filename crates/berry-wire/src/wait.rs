@@ -31,9 +31,9 @@ enum Form {
 /// The headers that say it outright, the most exact one first. `retry-after-ms` is OpenAI's and Azure's.
 const OUTRIGHT: [(&str, Form); 2] = [("retry-after-ms", Form::Millis), ("retry-after", Form::SecondsOrDate)];
 
-/// The headers that say when a limit is whole again, each with the one that says what is left of it. Seen in November 2026:
-/// developers.openai.com/api/docs/guides/rate-limits (Groq's are the same), platform.claude.com/docs/en/api/rate-limits,
-/// openrouter.ai/docs/api/reference/limits (milliseconds; others have seconds under that name).
+/// The headers that say when a limit is whole again, each with the one that says what is left of it. OpenAI's and Groq's as
+/// their users quote them (community.openai.com, 1268905, 2025); Anthropic's by docs.aws.amazon.com/claude-platform, rate
+/// limits, November 2026. Under the last name OpenRouter sends milliseconds, and others seconds.
 const RESETS: [(&str, &str, Form); 7] = [
     ("x-ratelimit-reset-requests", "x-ratelimit-remaining-requests", Form::Spans),
     ("x-ratelimit-reset-tokens", "x-ratelimit-remaining-tokens", Form::Spans),
@@ -44,10 +44,12 @@ const RESETS: [(&str, &str, Form); 7] = [
     ("x-ratelimit-reset", "x-ratelimit-remaining", Form::Unix),
 ];
 
-/// Where error objects say it: google.rpc.RetryInfo, which Google sends under OpenAI's paths too.
-const IN_BODIES: [(Protocol, &str, Form); 2] = [
+/// Where error objects say it: google.rpc.RetryInfo, which Google sends under OpenAI's paths too, and OpenRouter, whose 429 has
+/// the header in the body alone (seen in threads of 2026).
+const IN_BODIES: [(Protocol, &str, Form); 3] = [
     (Protocol::Gemini, "/details/*/retryDelay", Form::Spans),
     (Protocol::OpenAi, "/details/*/retryDelay", Form::Spans),
+    (Protocol::OpenAi, "/metadata/headers/X-RateLimit-Reset", Form::Unix),
 ];
 
 /// HTTP's three forms of a date: RFC 9110, 5.6.7.
@@ -91,11 +93,11 @@ pub fn wait<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, unix_millis:
     used_up.or(unsaid)
 }
 
-/// How long the error object in a body asks Berry to wait.
-pub fn wait_in_body(protocol: Protocol, body: &[u8]) -> Option<Duration> {
+/// How long the error object in a body asks Berry to wait; `unix_millis` is now.
+pub fn wait_in_body(protocol: Protocol, body: &[u8], unix_millis: u64) -> Option<Duration> {
     let error = error_object(body)?;
     let mut rows = IN_BODIES.iter().filter(|(its, ..)| *its == protocol);
-    rows.find_map(|(_, at, form)| find_at(&error, at, &mut |value| form.read(value.as_str()?, 0)))
+    rows.find_map(|(_, at, form)| find_at(&error, at, &mut |value| form.read(value.as_str()?, unix_millis)))
 }
 
 type Fields<'a> = SmallVec<[(&'a [u8], &'a [u8]); 8]>;
@@ -111,10 +113,9 @@ fn field<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
     std::str::from_utf8(value).ok().map(str::trim_ascii)
 }
 
-/// Whether nothing is left of a limit; `None` where nobody says.
+/// Whether nothing is left of a limit; `None` where nobody says. Azure says -1 where it does not know.
 fn is_used_up(fields: &Fields<'_>, left: &str) -> Option<bool> {
-    let left: f64 = field(fields, left)?.parse().ok()?;
-    (!left.is_nan()).then_some(left <= 0.0)
+    decimal(field(fields, left)?).map(|left| left.is_zero())
 }
 
 impl Form {

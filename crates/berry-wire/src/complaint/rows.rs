@@ -105,7 +105,7 @@ const fn anthropic(at: &'static str, is: Pattern, complaint: Complaint) -> Row {
 #[rustfmt::skip]
 pub(super) static ROWS: &[Row] = &[
     // Anthropic: platform.claude.com/docs/en/api/errors, November 2026. Used-up credit comes as a 400 of the type that every
-    // malformed request has: known from threads of its SDKs' users since 2024.
+    // malformed request has: in threads of its clients' users from January 2025 to August 2026.
     anthropic("/message", Begins("Your credit balance is too low"), Quota),
     anthropic("/type", Is(&["billing_error"]), Quota),
     anthropic("/type", Is(&["overloaded_error"]), Overloaded),
@@ -115,8 +115,8 @@ pub(super) static ROWS: &[Row] = &[
     anthropic("/type", Is(&["not_found_error"]), Model).unsaid(),
     anthropic("/type", Is(&["invalid_request_error", "request_too_large"]), Client).unsaid(),
 
-    // Gemini, in its own protocol and under OpenAI's paths: the codes of google.rpc.Code and the reasons of google.api.ErrorReason,
-    // ai.google.dev/gemini-api/docs/troubleshooting, November 2026. A bad key is an INVALID_ARGUMENT with a reason.
+    // Gemini, in its own protocol and under OpenAI's paths: ai.google.dev/gemini-api/docs/troubleshooting and the reasons of
+    // google/api/error_reason.proto, November 2026. A bad key is an INVALID_ARGUMENT with a reason.
     any("/details/*/reason", Is(&["API_KEY_INVALID"]), Auth),
     any("/details/*/reason", Is(&["BILLING_DISABLED"]), Quota),
     any("/status", Is(&["RESOURCE_EXHAUSTED"]), RateLimit),
@@ -140,8 +140,9 @@ pub(super) static ROWS: &[Row] = &[
     openai("/metadata/reasons", Present, Client).with(&[403]),
     openai("/metadata/flagged_input", Present, Client).with(&[403]),
 
-    // OpenAI: developers.openai.com/docs/guides/error-codes, November 2026. `billing_not_active` comes as a 429, as
-    // `insufficient_quota` does.
+    // OpenAI: developers.openai.com/docs/guides/error-codes, November 2026, and what its users' threads quote. Both words for an
+    // account without money come as a 429. DashScope says the first one of a minute's tokens, too, in the same shape: its
+    // vendor alone would tell.
     openai("/code", Is(&["insufficient_quota", "billing_not_active", "billing_hard_limit_reached"]), Quota),
     openai("/type", Is(&["insufficient_quota", "billing_not_active"]), Quota),
     openai("/code", Is(&["invalid_api_key", "account_deactivated"]), Auth),
@@ -156,22 +157,22 @@ pub(super) static ROWS: &[Row] = &[
     openai("/type", Contains("overloaded"), Overloaded),
     openai("/code", Begins("service_unavailable"), Overloaded),
     openai("/type", Begins("service_unavailable"), Overloaded),
-    // The codes of a failed response: platform.openai.com/docs/api-reference/responses, ResponseError, November 2026.
+    // The codes of a failed response, as OpenAI's SDKs list them in ResponseError, November 2026.
     openai("/code", Is(&["vector_store_timeout"]), Timeout),
     openai("/code", Is(&["invalid_prompt", "invalid_base64_image", "empty_image_file"]), Client),
     openai("/code", Is(&["unsupported_image_media_type", "failed_to_download_image"]), Client),
     openai("/code", Begins("invalid_image"), Client),
     openai("/code", Begins("image_"), Client),
 
-    // Moonshot: types of platform.moonshot.ai/docs/api/errors and of its own clients' threads, November 2026. Both are 429.
-    // (Its `engine_overloaded_error` is among OpenAI's.)
+    // Moonshot: the types in the threads of its cookbook and of its own client, 2024 and 2026; all are 429. (Its
+    // `engine_overloaded_error` is among OpenAI's.)
     openai("/type", Is(&["exceeded_current_quota_error"]), Quota),
     openai("/type", Is(&["rate_limit_reached_error", "rate_limit_error"]), RateLimit).without(413),
-    // DashScope: help.aliyun.com/en/model-studio/error-code, November 2026. An account in arrears is a 400.
+    // DashScope: help.aliyun.com/en/model-studio/error-code, November 2026. `Arrearage` is an account with a bill to pay.
     openai("/code", Is(&["Arrearage"]), Quota),
     openai("/code", Is(&["ModelNotFound"]), Model),
     openai("/code", Begins("Throttling"), RateLimit),
-    // Volcengine Ark: volcengine.com/docs/82379/1299023, November 2026. An account in arrears is a 403.
+    // Volcengine Ark: volcengine.com/docs/82379/1299023, November 2026. An account with a bill to pay is a 403.
     openai("/code", Is(&["AccountOverdueError"]), Quota),
     openai("/code", Begins("InvalidEndpointOrModel"), Model),
     openai("/code", Is(&["ModelNotOpen"]), Model),

@@ -99,6 +99,7 @@ fn a_reset_counts_for_the_limit_that_is_used_up() {
     assert_eq!(left("0", "0"), millis(360_000), "both must be whole again");
     assert_eq!(left("50", "50"), None);
     assert_eq!(left("?", "50"), millis(1_000));
+    assert_eq!(left("-1", "-1"), millis(1_000), "Azure does not know");
 }
 
 #[test]
@@ -126,16 +127,23 @@ fn a_bare_reset_is_known_by_its_size() {
 }
 
 #[test]
+fn openrouters_bodies_hold_the_header() {
+    let body = br#"{"error":{"code":429,"metadata":{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1764063042000"}}}}"#;
+    assert_eq!(wait_in_body(Protocol::OpenAi, body, NOW), millis(42_000));
+    assert_eq!(wait_in_body(Protocol::Gemini, body, NOW), None);
+}
+
+#[test]
 fn geminis_bodies_name_a_delay() {
     let body = br#"{"error":{"code":429,"details":[{"@type":"x"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.074824224s"}]}}"#;
-    assert_eq!(wait_in_body(Protocol::Gemini, body), Some(Duration::new(34, 74_824_224)));
+    assert_eq!(wait_in_body(Protocol::Gemini, body, NOW), Some(Duration::new(34, 74_824_224)));
     let listed = [&b"["[..], body, b"]"].concat();
-    assert_eq!(wait_in_body(Protocol::OpenAi, &listed), Some(Duration::new(34, 74_824_224)));
-    assert_eq!(wait_in_body(Protocol::Anthropic, body), None);
+    assert_eq!(wait_in_body(Protocol::OpenAi, &listed, NOW), Some(Duration::new(34, 74_824_224)));
+    assert_eq!(wait_in_body(Protocol::Anthropic, body, NOW), None);
     for other in
         ["", "{}", r#"{"error":{"details":[{"retryDelay":34}]}}"#, r#"{"error":{"details":{"retryDelay":"3s"}}}"#]
     {
-        assert_eq!(wait_in_body(Protocol::Gemini, other.as_bytes()), None, "{other}");
+        assert_eq!(wait_in_body(Protocol::Gemini, other.as_bytes(), NOW), None, "{other}");
     }
 }
 
@@ -151,7 +159,7 @@ proptest! {
         let names: Vec<&str> = OUTRIGHT.iter().map(|row| row.0).chain(RESETS.iter().flat_map(|row| [row.0, row.1])).collect();
         let fields = fields.iter().map(|(name, value)| (names[*name].as_bytes(), value.as_slice()));
         prop_assert!(wait(fields, now).is_none_or(|wait| wait <= TEN_YEARS));
-        let _ = wait_in_body(Protocol::Gemini, &body);
+        let _ = wait_in_body(Protocol::Gemini, &body, NOW);
     }
 
     #[test]
