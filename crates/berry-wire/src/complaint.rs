@@ -1,4 +1,18 @@
 //! What a backend says went wrong, read from its status and from the stable fields of its error object; never from prose.
+//!
+//! The vendors' own words are rows in `complaint/rows.rs`. What an answer with a good status must be to count as one stands in
+//! `complaint/plain.rs`.
+
+mod plain;
+mod rows;
+
+use berry_vocab::Protocol;
+use serde_json::Value;
+
+use crate::error_object::{error_object, find_at};
+use rows::ROWS;
+
+pub use plain::{is_page, plain_fault};
 
 /// What a backend complains of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,3 +34,50 @@ pub enum Complaint {
     /// A fault of the backend's own.
     Server,
 }
+
+/// What a status alone complains of. Statuses that no failed answer has are the backend's fault too.
+pub fn complaint_of_status(status: u16) -> Complaint {
+    match status {
+        401 | 403 => Complaint::Auth,
+        402 => Complaint::Quota,
+        404 => Complaint::Model,
+        408 => Complaint::Timeout,
+        429 => Complaint::RateLimit,
+        529 => Complaint::Overloaded,
+        400..=499 => Complaint::Client,
+        _ => Complaint::Server,
+    }
+}
+
+/// What an answer complains of: its status, unless its error object is known to say it better.
+pub fn complaint(protocol: Protocol, status: u16, body: &[u8]) -> Complaint {
+    judge(protocol, Some(status).filter(|status| is_failure(*status)), body)
+}
+
+/// What an error object complains of that came without a status: in an answer with a good one, or as an event of a stream.
+pub fn of_error_object(protocol: Protocol, body: &[u8]) -> Complaint {
+    judge(protocol, None, body)
+}
+
+/// A number in the error object stands for the status where there is none.
+fn judge(protocol: Protocol, status: Option<u16>, body: &[u8]) -> Complaint {
+    let error = error_object(body).unwrap_or_default();
+    let status = status.or_else(|| find_at(&error, "/code", &mut status_in));
+    let known = ROWS.iter().find(|row| row.says(protocol, status, &error));
+    known.map_or_else(|| complaint_of_status(status.unwrap_or(500)), |row| row.complaint)
+}
+
+fn status_in(value: &Value) -> Option<u16> {
+    let number = match value {
+        Value::String(text) => text.parse().ok()?,
+        other => u16::try_from(other.as_u64()?).ok()?,
+    };
+    Some(number).filter(|number| is_failure(*number))
+}
+
+fn is_failure(status: u16) -> bool {
+    (400..600).contains(&status)
+}
+
+#[cfg(test)]
+mod tests;

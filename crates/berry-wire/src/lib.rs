@@ -1,13 +1,17 @@
-//! Bytes to what is asked, and failures and lists back to bytes, in the dialects of the protocols that Berry speaks.
+//! Bytes to what is asked, and to what a backend complains of; and failures and lists back to bytes, in the dialects of the
+//! protocols that Berry speaks.
 //!
 //! It knows paths, body fields, error shapes, header names and vendors' addresses. It knows no runtime, no HTTP library, no
 //! configuration and no policy: it never opens a connection, reads a clock, rolls dice or logs. The same protocol in and out
-//! never meets a tree of JSON here: a body is scanned once, and edited by cutting the original bytes.
+//! never meets a tree of JSON here: a body is scanned once, and edited by cutting the original bytes. Only the error object of an
+//! answer that has failed is read as one.
 
+mod account_state;
 mod asked;
 mod base_url;
 mod complaint;
 mod error;
+mod error_object;
 mod headers;
 mod media;
 mod models;
@@ -20,10 +24,12 @@ mod route;
 mod scan;
 mod upstream;
 mod vendor;
+mod wait;
 
+pub use account_state::{bound_state, made_state};
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use complaint::Complaint;
+pub use complaint::{Complaint, complaint, complaint_of_status, is_page, of_error_object, plain_fault};
 pub use error::{Rendered, render, render_event, render_event_after, status};
 pub use headers::{CREDENTIAL_HEADERS, credential, crosses_to_backend, crosses_to_client, default_headers};
 pub use models::{ModelCard, get_model, list_models};
@@ -35,3 +41,4 @@ pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
 pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
 pub use upstream::{key_parameters, models_path, upstream_path};
 pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};
+pub use wait::{wait, wait_in_body};

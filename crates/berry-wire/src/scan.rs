@@ -91,7 +91,15 @@ pub fn scan_json(body: &[u8]) -> Result<Scan, ScanError> {
     if cursor.next_token() != Some(b'{') {
         return Err(ScanError::NotObject);
     }
-    let scan = cursor.members()?;
+    let mut scan = Scan::default();
+    cursor.members(|key, member| {
+        if let Some((name, slot)) = slot(body, &mut scan, key)?
+            && slot.replace(member).is_some()
+        {
+            return Err(ScanError::Duplicate(name));
+        }
+        Ok(())
+    })?;
     match cursor.next_token() {
         None => Ok(scan),
         Some(_) => Err(ScanError::Trailing { at: cursor.at - 1 }),
@@ -101,6 +109,59 @@ pub fn scan_json(body: &[u8]) -> Result<Scan, ScanError> {
 /// The text of a JSON string, quotes and all. `None` for what is no string, or one with a broken escape or a lone surrogate.
 pub(crate) fn string_value(literal: &[u8]) -> Option<String> {
     serde_json::from_slice(literal).ok()
+}
+
+/// Shows the members of the object that a text begins with: each one's name, as it is written between its quotes, and its value.
+/// The result is where the object ends. Only the grammar is checked, and that as [`scan_json`] does it.
+pub(crate) fn each_member<'b>(text: &'b [u8], mut each: impl FnMut(&'b [u8], &'b [u8])) -> Result<usize, ScanError> {
+    let mut cursor = Cursor { body: text, at: 0 };
+    if cursor.next_token() != Some(b'{') {
+        return Err(ScanError::NotObject);
+    }
+    cursor.members(|key, member| {
+        each(text.get(key.start + 1..key.end - 1).unwrap_or_default(), text.get(member.value).unwrap_or_default());
+        Ok(())
+    })?;
+    Ok(cursor.at)
+}
+
+/// What follows a member's name that ends before `at`: the text from its value on.
+pub(crate) fn from_value(text: &[u8], at: usize) -> Option<&[u8]> {
+    let mut cursor = Cursor { body: text, at };
+    cursor.expect(b':').ok()?;
+    cursor.next_token()?;
+    text.get(cursor.at - 1..)
+}
+
+/// The string that a text begins with, quotes and all.
+pub(crate) fn leading_string(text: &[u8]) -> Option<&[u8]> {
+    let mut cursor = Cursor { body: text, at: 0 };
+    cursor.expect(b'"').ok()?;
+    cursor.skip_string().ok()?;
+    text.get(..cursor.at)
+}
+
+/// Where a member is kept, if it is one that Berry reads. A key may be written with escapes.
+fn slot<'s>(
+    body: &[u8],
+    scan: &'s mut Scan,
+    key: Range<usize>,
+) -> Result<Option<(&'static str, &'s mut Option<Member>)>, ScanError> {
+    let at = key.start;
+    let literal = body.get(key).unwrap_or_default();
+    let unescaped;
+    let name = if memchr(b'\\', literal).is_some() {
+        unescaped = string_value(literal).ok_or(ScanError::Syntax { at })?;
+        unescaped.as_bytes()
+    } else {
+        literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default()
+    };
+    Ok(match name {
+        b"model" => Some(("model", &mut scan.model)),
+        b"stream" => Some(("stream", &mut scan.stream)),
+        b"backend" => Some(("backend", &mut scan.backend)),
+        _ => None,
+    })
 }
 
 /// How many bytes are looked at together.
@@ -136,14 +197,16 @@ impl Cursor<'_> {
         }
     }
 
-    /// The members of the top-level object, from after its `{` to after its `}`.
-    fn members(&mut self) -> Result<Scan, ScanError> {
-        let mut scan = Scan::default();
+    /// The members of an object, from after its `{` to after its `}`. Each is shown with the place of its key, quotes and all.
+    fn members(
+        &mut self,
+        mut each: impl FnMut(Range<usize>, Member) -> Result<(), ScanError>,
+    ) -> Result<(), ScanError> {
         let mut comma_before = None;
         loop {
             let key_start = match self.next_token() {
                 Some(b'"') => self.at - 1,
-                Some(b'}') if comma_before.is_none() => return Ok(scan),
+                Some(b'}') if comma_before.is_none() => return Ok(()),
                 Some(_) => return Err(ScanError::Syntax { at: self.at - 1 }),
                 None => return Err(ScanError::Truncated),
             };
@@ -153,45 +216,18 @@ impl Cursor<'_> {
             let value = self.value()?;
             let end = self.next_token().ok_or(ScanError::Truncated)?;
             let after = self.at;
-            if let Some((name, slot)) = self.slot(&mut scan, key)? {
-                let cut = match comma_before {
-                    Some(comma) => comma..value.end,
-                    None if end == b',' => key_start..after,
-                    None => key_start..value.end,
-                };
-                if slot.replace(Member { value, cut }).is_some() {
-                    return Err(ScanError::Duplicate(name));
-                }
-            }
+            let cut = match comma_before {
+                Some(comma) => comma..value.end,
+                None if end == b',' => key_start..after,
+                None => key_start..value.end,
+            };
+            each(key, Member { value, cut })?;
             match end {
                 b',' => comma_before = Some(after - 1),
-                b'}' => return Ok(scan),
+                b'}' => return Ok(()),
                 _ => return Err(ScanError::Syntax { at: after - 1 }),
             }
         }
-    }
-
-    /// Where a member is kept, if it is one that Berry reads. A key may be written with escapes.
-    fn slot<'s>(
-        &self,
-        scan: &'s mut Scan,
-        key: Range<usize>,
-    ) -> Result<Option<(&'static str, &'s mut Option<Member>)>, ScanError> {
-        let at = key.start;
-        let literal = self.body.get(key).unwrap_or_default();
-        let unescaped;
-        let name = if memchr(b'\\', literal).is_some() {
-            unescaped = string_value(literal).ok_or(ScanError::Syntax { at })?;
-            unescaped.as_bytes()
-        } else {
-            literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default()
-        };
-        Ok(match name {
-            b"model" => Some(("model", &mut scan.model)),
-            b"stream" => Some(("stream", &mut scan.stream)),
-            b"backend" => Some(("backend", &mut scan.backend)),
-            _ => None,
-        })
     }
 
     /// Skips a value of the top level.
