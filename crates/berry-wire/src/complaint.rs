@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error_object::{error_object, find_at};
 use rows::ROWS;
 
-pub use plain::{is_page, plain_fault};
+pub use plain::{PlainFault, is_page, plain_fault};
 
 /// What a backend complains of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

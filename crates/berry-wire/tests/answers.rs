@@ -132,7 +132,7 @@ fn recorded_errors_in_an_answer_with_a_good_status_are_faults() {
         assert!(fault.is_some(), "{name}");
         // OpenAI's words alone say less than its statuses do.
         if protocol(name) != Protocol::OpenAi {
-            assert_eq!(fault, Some(*expected), "{name}");
+            assert_eq!(fault, Some(berry_wire::PlainFault::Told(*expected)), "{name}");
         }
     }
 }

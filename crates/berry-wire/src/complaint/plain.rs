@@ -10,15 +10,37 @@ use crate::scan::{ScanError, each_member};
 /// What `error` may be in an answer that tells of none.
 const NO_ERROR: [&[u8]; 5] = [b"null", b"false", b"\"\"", b"{}", b"[]"];
 
+/// What is wrong with a plain answer that announced success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainFault {
+    /// It is none of the protocol's: nothing, a page, no JSON or not all of it.
+    Garbled,
+    /// It is an error after all.
+    Told(Complaint),
+}
+
 /// What is wrong with a whole plain answer whose status is 2xx; `None` where it is good enough.
-pub fn plain_fault(operation: Operation, body: &[u8]) -> Option<Complaint> {
+pub fn plain_fault(operation: Operation, body: &[u8]) -> Option<PlainFault> {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
-    let is_good = match shape(operation, text.first().copied()) {
-        Shape::Bytes => !text.is_empty() && !is_page(text),
-        Shape::Object => is_good_object(operation, text),
-        Shape::List => is_good_list(text),
+    let look = match shape(operation, text.first().copied()) {
+        Shape::Bytes if text.is_empty() || is_page(text) => Look::Bad,
+        Shape::Bytes => Look::Good,
+        Shape::Object => look_at_object(operation, text),
+        Shape::List => look_at_list(text),
     };
-    (!is_good).then(|| of_error_object(operation.protocol(), text))
+    match look {
+        Look::Good => None,
+        Look::Bad => Some(PlainFault::Garbled),
+        Look::Error => Some(PlainFault::Told(of_error_object(operation.protocol(), text))),
+    }
+}
+
+/// How an answer looks.
+enum Look {
+    Good,
+    Bad,
+    /// There is an error in it.
+    Error,
 }
 
 /// Whether a body begins as a page for people does, which no protocol here answers with.
@@ -51,7 +73,7 @@ fn shape(operation: Operation, first: Option<u8>) -> Shape {
 }
 
 /// Something stands in it, and no error. An object that nests deeper than the scan follows is taken as it is.
-fn is_good_object(operation: Operation, text: &[u8]) -> bool {
+fn look_at_object(operation: Operation, text: &[u8]) -> Look {
     let (mut is_empty, mut is_error) = (true, false);
     let end = each_member(text, |name, value| {
         is_empty = false;
@@ -62,27 +84,30 @@ fn is_good_object(operation: Operation, text: &[u8]) -> bool {
         };
     });
     match end {
-        Ok(end) => end == text.len() && !is_empty && !is_error,
-        Err(ScanError::TooDeep) => !is_error,
-        Err(_) => false,
+        Ok(end) if end == text.len() && is_error => Look::Error,
+        Ok(end) if end == text.len() && !is_empty => Look::Good,
+        Err(ScanError::TooDeep) if !is_error => Look::Good,
+        Ok(_) | Err(_) => Look::Bad,
     }
 }
 
 /// It is a list of one object or more, and none of them has an error.
-fn is_good_list(text: &[u8]) -> bool {
+fn look_at_list(text: &[u8]) -> Look {
     let Some(mut rest) = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")) else {
-        return false;
+        return Look::Bad;
     };
     loop {
         rest = rest.trim_ascii_start();
         let mut is_error = false;
         match each_member(rest, |name, value| is_error |= name == b"error" && !NO_ERROR.contains(&value)) {
-            Ok(end) if !is_error => rest = rest.get(end..).unwrap_or_default().trim_ascii_start(),
-            _ => return false,
+            Ok(_) if is_error => return Look::Error,
+            Ok(end) => rest = rest.get(end..).unwrap_or_default().trim_ascii_start(),
+            Err(_) => return Look::Bad,
         }
         match rest.strip_prefix(b",") {
             Some(more) => rest = more,
-            None => return rest.is_empty(),
+            None if rest.is_empty() => return Look::Good,
+            None => return Look::Bad,
         }
     }
 }
