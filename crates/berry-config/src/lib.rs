@@ -6,6 +6,7 @@
 mod check;
 mod checked;
 mod config;
+mod file_mode;
 mod headers;
 mod instant;
 mod listen;

@@ -1,5 +1,6 @@
 //! Rules at work: whether a single value fits, and the words for what would.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -108,12 +109,14 @@ pub(crate) fn suggestion<'w>(wrong: &str, known: impl Iterator<Item = &'w str> +
     }
 }
 
-/// At most a dozen of the words that there are.
-fn known_words<'w>(known: impl Iterator<Item = &'w str> + Clone) -> String {
-    match known.clone().count() {
+/// At most a dozen of the words that there are, each once.
+fn known_words<'w>(known: impl Iterator<Item = &'w str>) -> String {
+    let mut seen = HashSet::new();
+    let known: Vec<&str> = known.filter(|word| seen.insert(*word)).collect();
+    match known.len() {
         0 => String::new(),
-        1..=12 => format!("known: {}", listed(known)),
-        count => format!("known: {} and {} more", listed(known.take(12)), count - 12),
+        1..=12 => format!("known: {}", listed(known.iter())),
+        count => format!("known: {} and {} more", listed(known.iter().take(12)), count - 12),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::registry::{Default, Effect, Key, Rule};
 use crate::rule;
 use crate::table::ROOT;
 
-/// A commented configuration that loads: one provider, one model, one user with this token, who may also use the dashboard.
+/// A commented configuration that loads: one provider, one model, one user with this token, who may also use the admin API.
 ///
 /// The token should be random: who calls this makes it. `advanced` shows every key, commented out with its default.
 pub fn starter(advanced: bool, token: &str) -> String {
@@ -25,7 +25,7 @@ const FORM: &str = "\
 listen = \"127.0.0.1:3000\" # 0.0.0.0:3000 to be reached from other machines
 
 [admin]
-listen = \"127.0.0.1:3001\" # the dashboard
+listen = \"127.0.0.1:3001\" # the admin API
 
 # Accounts and servers that answer. Add one for each; keyless servers (Ollama, vLLM) have no api_key.
 [providers.openai]
@@ -52,7 +52,7 @@ model = \"gpt-4o-mini\"
 ";
 
 const USER: &str = "\
-# Who may ask. Programs send the token where they would send the vendor's key; the tag `admin` opens the dashboard.
+# Who may ask. Programs send the token where they would send the vendor's key; the tag `admin` opens the admin API.
 [users.me]
 ";
 

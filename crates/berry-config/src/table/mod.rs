@@ -23,7 +23,7 @@ pub(crate) static ROOT: Table = Table::new(
     "Berry's configuration: who may ask, for which models, and which providers answer.",
     &[
         Key::optional("server", Rule::Table(&server::TABLE), "The data listener."),
-        Key::optional("admin", Rule::Table(&admin::TABLE), "The admin listener and its dashboard."),
+        Key::optional("admin", Rule::Table(&admin::TABLE), "The admin listener, with the admin API."),
         Key::optional("settings", Rule::Table(&settings::TABLE), "How requests are tried, timed and checked."),
         Key::optional("providers", Rule::Map(&provider::TABLE), "Accounts and servers that answer, by id."),
         Key::optional("models", Rule::Map(&model::TABLE), "Public models and their backends, by id."),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::checked::Checked;
 use crate::config::{Server, TlsFiles};
+use crate::file_mode;
 use crate::problem::Place;
 use crate::reader::Reader;
 use crate::registry::{ANY_WHOLE, Key, Rule, Table};
@@ -78,6 +79,7 @@ pub(crate) fn tls(t: &Checked, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     for (name, path) in [(TLS_CERT.name, &files.cert), (TLS_KEY.name, &files.key)] {
         reader.must_exist(name, &t.at(name), path);
     }
+    file_mode::check(&mut reader.problems, &t.at(TLS_KEY.name), "the file of `tls_key`", &files.key);
     Some(files)
 }
 
