@@ -33,6 +33,13 @@ pub(crate) fn plain(rule: &Rule, value: &RawValue) -> Result<Got, Misfit> {
         (Rule::Whole(min, max), RawValue::Whole(number)) => {
             return within(*number, *min..=*max, rule).map(Got::Whole);
         }
+        (Rule::WholeOr(min, max, _), RawValue::Whole(number)) => {
+            return within(*number, *min..=*max, rule).map(Got::Whole);
+        }
+        (Rule::WholeOr(_, _, word), RawValue::Text(text)) if text == word => Some(Got::Text(text.clone())),
+        (Rule::WholeOr(..), RawValue::Text(_)) => {
+            return Err(Misfit::new("is none of the known words", format!("write {}", expects(rule))));
+        }
         (Rule::Number(..) | Rule::Above(..), RawValue::Whole(_) | RawValue::Number(_)) => return number(rule, value),
         (Rule::Seconds(..), _) => return seconds(rule, value),
         (Rule::Bytes(..), _) => return bytes(rule, value),
@@ -69,6 +76,7 @@ pub(crate) fn expects(rule: &Rule) -> String {
         Rule::Flag => "`true` or `false`".to_owned(),
         Rule::Whole(min, ANY_WHOLE) => format!("an integer, at least {min}"),
         Rule::Whole(min, max) => format!("an integer from {min} to {max}"),
+        Rule::WholeOr(min, max, word) => format!("an integer from {min} to {max}, or \"{word}\""),
         Rule::Number(min, max) if *max >= f64::MAX => format!("a number, at least {min}"),
         Rule::Number(min, max) => format!("a number from {min} to {max}"),
         Rule::Above(min, max) => format!("a number above {min} and at most {max}"),

@@ -90,7 +90,9 @@ fn table(out: &mut String, path: &str, key: &Key, written: &[(&str, &str)]) {
         Rule::List(inner) => (inner, format!("[[{path}]]")),
         _ => return,
     };
-    let idle = if key.effect == Effect::Now { "" } else { "# " };
+    // Where a table means something by being there, its header is commented out too.
+    let only_shown = key.effect != Effect::Now || matches!((key.rule, key.default), (Rule::Table(_), Default::Unset));
+    let idle = if only_shown { "# " } else { "" };
     let _ = writeln!(out, "\n# {}{}\n{idle}{header}", inner.doc, note(key.effect));
     let is_table = |key: &&Key| matches!(key.rule, Rule::Table(_) | Rule::List(_));
     for key in inner.keys.iter().filter(|key| !is_table(key)) {

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berry_config::{Billing, Colour, Config, Problem, Severity, UserToken, load, render, starter};
+use berry_config::{Billing, Colour, Config, Hedge, HedgeAfter, Problem, Severity, UserToken, load, render, starter};
 use berry_vocab::{ModelId, Protocol, Secret};
 
 /// As random as those that `berry init` makes.
@@ -126,10 +126,15 @@ fn every_documented_default_loads() {
         .collect();
     let loaded = load(&text, Path::new("config.toml"));
     let told = render(&loaded.problems, Path::new("config.toml"), Colour::Never);
-    let known = |p: &Problem| p.message.contains("not in effect yet") || p.message.contains("placeholder");
-    assert!(loaded.problems.iter().all(known), "{told}");
+    let known = ["not in effect yet", "placeholder", "`hedge` has no effect"];
+    let is_known = |p: &Problem| known.iter().any(|part| p.message.contains(part));
+    assert!(loaded.problems.iter().all(is_known), "{told}");
+    let mut config = loaded.config.unwrap();
+    // The one table that means something by being there.
+    let hedge: Option<Hedge> = config.models[0].hedge.take();
+    assert_eq!(hedge.map(|hedge| (hedge.after, hedge.max_share)), Some((HedgeAfter::P95, 0.05)));
     let plain = load(&starter(true, TOKEN), Path::new("config.toml"));
-    assert_eq!(format!("{:?}", loaded.config.unwrap()), format!("{:?}", plain.config.unwrap()));
+    assert_eq!(format!("{config:?}"), format!("{:?}", plain.config.unwrap()));
 }
 
 /// `key = value # …`, or a table's header.

@@ -1,8 +1,9 @@
 //! Promises of loading that no golden file shows.
 
 use std::path::Path;
+use std::time::Duration;
 
-use berry_config::{Colour, Severity, load, load_file, render, to_json};
+use berry_config::{Colour, HedgeAfter, Severity, load, load_file, render, to_json};
 use proptest::prelude::*;
 
 const GOOD: &str = r#"
@@ -161,6 +162,45 @@ fn a_problem_of_the_whole_file_shows_no_line_of_it() {
         "error: no model is configured\n --> config.toml:1:1\n  \
          = help: add a [models.ID] table with a backend; `berry init` writes an example\n"
     );
+}
+
+#[test]
+fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
+    let plain = load(GOOD, Path::new("config.toml")).config.unwrap();
+    assert_eq!((plain.settings.retry_budget_percent, plain.settings.retry_budget_per_second), (20.0, 10.0));
+    assert_eq!(plain.settings.stream_keepalive, None);
+    assert_eq!((plain.server.max_in_flight, plain.server.max_body_memory), (None, 1 << 30));
+    assert_eq!((plain.providers[0].max_concurrent, plain.providers[0].adaptive_concurrency), (None, true));
+    assert_eq!((plain.models[0].max_concurrent, plain.models[0].hedge), (None, None));
+
+    let text = GOOD
+        .replace(
+            "[models.gpt]",
+            "max_concurrent_requests = 8\nadaptive_concurrency = false\n[models.gpt]\nmax_concurrent_requests = 9",
+        )
+        .replace("model = \"gpt-4o\" }", "model = \"gpt-4o\" }, { provider = \"openai\", model = \"gpt-4.1\" }");
+    let rest = "[server]\nmax_in_flight = 7\nmax_body_memory_bytes = \"64MiB\"\n\
+                [settings]\nretry_budget_percent = 0\nretry_budget_per_second = 0.5\nstream_keepalive_seconds = 15\n";
+    let loaded = load(&format!("{text}{rest}"), Path::new("config.toml"));
+    assert_eq!(loaded.problems, []);
+    let config = loaded.config.unwrap();
+    assert_eq!((config.settings.retry_budget_percent, config.settings.retry_budget_per_second), (0.0, 0.5));
+    assert_eq!(config.settings.stream_keepalive, Some(Duration::from_secs(15)));
+    assert_eq!((config.server.max_in_flight, config.server.max_body_memory), (Some(7), 64 << 20));
+    assert_eq!((config.providers[0].max_concurrent, config.providers[0].adaptive_concurrency), (Some(8), false));
+    assert_eq!(config.models[0].max_concurrent, Some(9));
+
+    for (written, after, max_share) in [
+        ("{}", HedgeAfter::P95, 0.05),
+        ("{ after_ms = \"p95\", max_share = 1 }", HedgeAfter::P95, 1.0),
+        ("{ after_ms = 800 }", HedgeAfter::Fixed(Duration::from_millis(800)), 0.05),
+    ] {
+        let text = text.replace("[models.gpt]", &format!("[models.gpt]\nhedge = {written}"));
+        let loaded = load(&text, Path::new("config.toml"));
+        assert_eq!(loaded.problems, [], "{written}");
+        let hedge = loaded.config.unwrap().models[0].hedge.unwrap();
+        assert_eq!((hedge.after, hedge.max_share), (after, max_share), "{written}");
+    }
 }
 
 #[test]
