@@ -86,6 +86,11 @@ impl Checked {
         }
     }
 
+    /// A number of things.
+    pub(crate) fn count(&self, name: &str) -> Option<u32> {
+        self.whole(name).and_then(|value| u32::try_from(value).ok())
+    }
+
     /// A number that its rule keeps within a byte; 0 where there is none.
     pub(crate) fn small(&self, name: &str) -> u8 {
         self.whole(name).and_then(|value| u8::try_from(value).ok()).unwrap_or_default()

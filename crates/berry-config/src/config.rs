@@ -50,6 +50,12 @@ pub struct Settings {
     pub circuit_breaker_failure_threshold: u32,
     /// Open time before the ramp.
     pub circuit_breaker_timeout: Duration,
+    /// Repeated visits that a model's requests may add, in percent of them, 0..=100.
+    pub retry_budget_percent: f64,
+    /// Repeated visits a second that each model may have beside that.
+    pub retry_budget_per_second: f64,
+    /// Time after which a waiting stream gets a comment; `None`: never.
+    pub stream_keepalive: Option<Duration>,
     /// `[settings.smart_ai]`
     pub smart_ai: SmartAi,
 }
@@ -78,6 +84,10 @@ pub struct Server {
     pub tls: Option<TlsFiles>,
     /// Largest request body, in bytes.
     pub max_body_bytes: u64,
+    /// Memory for the bodies of all requests at once, in bytes.
+    pub max_body_memory: u64,
+    /// Requests at once over all users, at least 1; `None`: no limit.
+    pub max_in_flight: Option<u32>,
     /// How long readiness is 503 before the listener closes.
     pub predrain: Duration,
     /// How long requests in flight may go on after that.
@@ -141,7 +151,7 @@ pub struct Provider {
     pub models: Vec<String>,
     /// Extra request headers: lower-case names and checked values.
     pub headers: Vec<(String, Secret)>,
-    /// Whether it gets traffic and probes.
+    /// Whether it gets traffic and checks.
     pub enabled: bool,
     /// Time limit of connect and TLS.
     pub connect_timeout: Duration,
@@ -149,6 +159,10 @@ pub struct Provider {
     pub max_retries: Option<u8>,
     /// Timeouts of its own.
     pub timeouts: Timeouts,
+    /// Requests at once, over all its keys and models, at least 1; `None`: no limit.
+    pub max_concurrent: Option<u32>,
+    /// Whether the number of requests at once follows its rate limits and overload.
+    pub adaptive_concurrency: bool,
     /// How connections to it are made and kept.
     pub connection: Connection,
     /// Further request headers that cross, lower case.
@@ -218,6 +232,29 @@ pub struct Model {
     pub backends: Vec<Backend>,
     /// Timeouts of its own.
     pub timeouts: Timeouts,
+    /// Requests at once, over all its backends, at least 1; `None`: no limit.
+    pub max_concurrent: Option<u32>,
+    /// A second request when the first is slow; `None`: never.
+    pub hedge: Option<Hedge>,
+}
+
+/// `hedge`
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Hedge {
+    /// How long the first request is waited for.
+    pub after: HedgeAfter,
+    /// Share of the requests that may have a second one, 0..=1.
+    pub max_share: f64,
+}
+
+/// `after_ms`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// This long.
+    Fixed(Duration),
+    /// As long as 95 of 100 first bytes took of late.
+    P95,
 }
 
 /// `[[models.ID.backends]]`
@@ -247,9 +284,9 @@ pub struct Backend {
 /// `billing_mode`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Billing {
-    /// Probes are cheap.
+    /// Checks are cheap.
     PerToken,
-    /// Never probed with a request that costs.
+    /// Never checked by a request that costs.
     PerRequest,
 }
 

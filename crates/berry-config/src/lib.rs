@@ -6,6 +6,7 @@
 mod check;
 mod checked;
 mod config;
+mod file_mode;
 mod headers;
 mod instant;
 mod listen;
@@ -25,8 +26,8 @@ mod starter;
 mod table;
 
 pub use config::{
-    Admin, Backend, Billing, Config, Connection, LogFormat, Model, Provider, ProxyScheme, ProxyUrl, Server, Settings,
-    Telemetry, Timeouts, TlsFiles, User, UserToken,
+    Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
+    Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use listen::{ListenError, parse_listen};
 pub use load::{Loaded, load, load_file};

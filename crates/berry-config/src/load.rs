@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::{self, Tables};
 use crate::config::Config;
+use crate::file_mode;
 use crate::mask;
 use crate::problem::{Place, Problem, Problems};
 use crate::raw::{self, SyntaxFault};
@@ -43,7 +44,7 @@ pub fn load(text: &str, origin: &Path) -> Loaded {
 /// Reads and checks a configuration file.
 pub fn load_file(path: &Path) -> Loaded {
     match read(path) {
-        Ok(text) => load_with(&text, path, readable_by_all(path)),
+        Ok(text) => load_with(&text, path, true),
         Err((message, remedy)) => {
             let mut problems = Problems::default();
             problems.error(&Place::default(), message, remedy);
@@ -52,7 +53,7 @@ pub fn load_file(path: &Path) -> Loaded {
     }
 }
 
-fn load_with(text: &str, origin: &Path, open_to_all: bool) -> Loaded {
+fn load_with(text: &str, origin: &Path, on_disk: bool) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (raw, faults) = raw::parse(text);
     let mut reader = Reader::new(origin.parent().unwrap_or(Path::new("")));
@@ -60,9 +61,8 @@ fn load_with(text: &str, origin: &Path, open_to_all: bool) -> Loaded {
     if !faults.is_empty() {
         return broken(text, origin, &faults, reader.masks);
     }
-    if open_to_all && reader.clear_secrets {
-        let message = "the file holds secrets and can be read by every user of this machine";
-        reader.problems.secret_warning(&Place::default(), message, format!("chmod 600 {}", origin.display()));
+    if on_disk && reader.clear_secrets {
+        file_mode::check(&mut reader.problems, &Place::default(), "this file, which holds secrets,", origin);
     }
     let tables = Tables::new(root);
     check::all(&tables, &mut reader);
@@ -144,15 +144,4 @@ fn read(path: &Path) -> Result<String, (String, String)> {
             (format!("{shown} is not UTF-8, from line {line} on"), "save the file in UTF-8".to_owned())
         }),
     }
-}
-
-#[cfg(unix)]
-fn readable_by_all(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|data| data.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_path: &Path) -> bool {
-    false
 }

@@ -81,6 +81,13 @@ pub(crate) struct Place {
     pub(crate) span: Range<usize>,
 }
 
+impl Place {
+    /// Whether it is no line of the file.
+    fn is_whole_file(&self) -> bool {
+        self.path.is_empty() && self.span == (0..0)
+    }
+}
+
 /// Gathers problems while the file is read; nothing stops at the first one.
 #[derive(Default)]
 pub(crate) struct Problems {
@@ -131,6 +138,8 @@ impl Problems {
 impl Draft {
     fn place(self, source: &Source<'_>) -> Problem {
         let (line, column) = source.position(self.at.span.start);
+        // Shown under such a problem, the first line would look as if it were at fault.
+        let excerpt = if self.at.is_whole_file() { Excerpt::default() } else { source.excerpt(&self.at.span) };
         Problem {
             severity: self.severity,
             line,
@@ -138,7 +147,7 @@ impl Draft {
             path: self.at.path,
             message: self.message,
             remedy: self.remedy,
-            excerpt: source.excerpt(&self.at.span),
+            excerpt,
             span: self.at.span,
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Key {
 pub(crate) enum Default {
     /// It must be written.
     Required,
-    /// Nothing; the doc says what that means.
+    /// Nothing; the doc says what that means. A table of this kind means something by being there, even empty.
     Unset,
     /// This, as TOML.
     Is(&'static str),
@@ -50,6 +50,8 @@ pub(crate) enum Rule {
     Flag,
     /// An integer from, to.
     Whole(i64, i64),
+    /// An integer from, to, or this word.
+    WholeOr(i64, i64, &'static str),
     /// A number from, to.
     Number(f64, f64),
     /// A number above, and up to.

@@ -1,5 +1,6 @@
 //! Rules at work: whether a single value fits, and the words for what would.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,6 +32,13 @@ pub(crate) fn plain(rule: &Rule, value: &RawValue) -> Result<Got, Misfit> {
         (Rule::Flag, RawValue::Flag(flag)) => Some(Got::Flag(*flag)),
         (Rule::Whole(min, max), RawValue::Whole(number)) => {
             return within(*number, *min..=*max, rule).map(Got::Whole);
+        }
+        (Rule::WholeOr(min, max, _), RawValue::Whole(number)) => {
+            return within(*number, *min..=*max, rule).map(Got::Whole);
+        }
+        (Rule::WholeOr(_, _, word), RawValue::Text(text)) if text == word => Some(Got::Text(text.clone())),
+        (Rule::WholeOr(..), RawValue::Text(_)) => {
+            return Err(Misfit::new("is none of the known words", format!("write {}", expects(rule))));
         }
         (Rule::Number(..) | Rule::Above(..), RawValue::Whole(_) | RawValue::Number(_)) => return number(rule, value),
         (Rule::Seconds(..), _) => return seconds(rule, value),
@@ -68,6 +76,7 @@ pub(crate) fn expects(rule: &Rule) -> String {
         Rule::Flag => "`true` or `false`".to_owned(),
         Rule::Whole(min, ANY_WHOLE) => format!("an integer, at least {min}"),
         Rule::Whole(min, max) => format!("an integer from {min} to {max}"),
+        Rule::WholeOr(min, max, word) => format!("an integer from {min} to {max}, or \"{word}\""),
         Rule::Number(min, max) if *max >= f64::MAX => format!("a number, at least {min}"),
         Rule::Number(min, max) => format!("a number from {min} to {max}"),
         Rule::Above(min, max) => format!("a number above {min} and at most {max}"),
@@ -108,12 +117,14 @@ pub(crate) fn suggestion<'w>(wrong: &str, known: impl Iterator<Item = &'w str> +
     }
 }
 
-/// At most a dozen of the words that there are.
-fn known_words<'w>(known: impl Iterator<Item = &'w str> + Clone) -> String {
-    match known.clone().count() {
+/// At most a dozen of the words that there are, each once.
+fn known_words<'w>(known: impl Iterator<Item = &'w str>) -> String {
+    let mut seen = HashSet::new();
+    let known: Vec<&str> = known.filter(|word| seen.insert(*word)).collect();
+    match known.len() {
         0 => String::new(),
-        1..=12 => format!("known: {}", listed(known)),
-        count => format!("known: {} and {} more", listed(known.take(12)), count - 12),
+        1..=12 => format!("known: {}", listed(known.iter())),
+        count => format!("known: {} and {} more", listed(known.iter().take(12)), count - 12),
     }
 }
 

@@ -55,6 +55,9 @@ fn rule(rule: &Rule) -> Value {
         Rule::Flag => json!({ "type": "boolean" }),
         Rule::Whole(min, ANY_WHOLE) => json!({ "type": "integer", "minimum": min }),
         Rule::Whole(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Rule::WholeOr(min, max, word) => json!({
+            "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, { "type": "string", "enum": [word] }]
+        }),
         Rule::Number(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
         Rule::Above(min, max) => json!({ "type": "number", "exclusiveMinimum": min, "maximum": max }),
         Rule::Seconds(min, max) => json!({

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use berry_vocab::Secret;
 
+use crate::file_mode;
 use crate::problem::Place;
 use crate::raw::{RawNode, RawTable, RawValue};
 use crate::reader::Reader;
@@ -41,10 +42,7 @@ impl Reader<'_> {
         match (entry.key.as_str(), &entry.node.value) {
             ("file", RawValue::Text(path)) => {
                 let path = self.resolve(path);
-                if readable_by_others(&path) {
-                    let message = format!("the file of `{name}` can be read by other users of this machine");
-                    self.problems.secret_warning(place, message, format!("chmod 600 {}", path.display()));
-                }
+                file_mode::check(&mut self.problems, place, &format!("the file of `{name}`"), &path);
                 from_file(&path)
             }
             ("env", RawValue::Text(variable)) => from_environment(variable),
@@ -97,15 +95,4 @@ fn from_environment(variable: &str) -> Result<Secret, Misfit> {
             "set it for the process that runs Berry, or write the secret here",
         )),
     }
-}
-
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o044 != 0)
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> bool {
-    false
 }

@@ -7,7 +7,7 @@ use crate::registry::{Default, Effect, Key, Rule};
 use crate::rule;
 use crate::table::ROOT;
 
-/// A commented configuration that loads: one provider, one model, one user with this token, who may also use the dashboard.
+/// A commented configuration that loads: one provider, one model, one user with this token, who may also use the admin API.
 ///
 /// The token should be random: who calls this makes it. `advanced` shows every key, commented out with its default.
 pub fn starter(advanced: bool, token: &str) -> String {
@@ -25,7 +25,7 @@ const FORM: &str = "\
 listen = \"127.0.0.1:3000\" # 0.0.0.0:3000 to be reached from other machines
 
 [admin]
-listen = \"127.0.0.1:3001\" # the dashboard
+listen = \"127.0.0.1:3001\" # the admin API
 
 # Accounts and servers that answer. Add one for each; keyless servers (Ollama, vLLM) have no api_key.
 [providers.openai]
@@ -52,7 +52,7 @@ model = \"gpt-4o-mini\"
 ";
 
 const USER: &str = "\
-# Who may ask. Programs send the token where they would send the vendor's key; the tag `admin` opens the dashboard.
+# Who may ask. Programs send the token where they would send the vendor's key; the tag `admin` opens the admin API.
 [users.me]
 ";
 
@@ -90,7 +90,9 @@ fn table(out: &mut String, path: &str, key: &Key, written: &[(&str, &str)]) {
         Rule::List(inner) => (inner, format!("[[{path}]]")),
         _ => return,
     };
-    let idle = if key.effect == Effect::Now { "" } else { "# " };
+    // Where a table means something by being there, its header is commented out too.
+    let only_shown = key.effect != Effect::Now || matches!((key.rule, key.default), (Rule::Table(_), Default::Unset));
+    let idle = if only_shown { "# " } else { "" };
     let _ = writeln!(out, "\n# {}{}\n{idle}{header}", inner.doc, note(key.effect));
     let is_table = |key: &&Key| matches!(key.rule, Rule::Table(_) | Rule::List(_));
     for key in inner.keys.iter().filter(|key| !is_table(key)) {

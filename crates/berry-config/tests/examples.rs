@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berry_config::{Billing, Colour, Config, Problem, Severity, UserToken, load, render, starter};
+use berry_config::{Billing, Colour, Config, Hedge, HedgeAfter, Problem, Severity, UserToken, load, render, starter};
 use berry_vocab::{ModelId, Protocol, Secret};
 
 /// As random as those that `berry init` makes.
 const TOKEN: &str = "berry-5b1d9e0a7c42f86e13d0b7";
+/// That of the reference, which everybody can read: it must not be mistaken for a random one.
+const PRINTED: &str = "berry-change-me-0123456789";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -50,10 +52,35 @@ fn every_example_loads_and_warns_of_its_placeholders_only() {
     }
 }
 
+/// The configurations that a document shows.
+fn shown_in(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(folder().join("..").join(document)).unwrap();
+    text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn check_warns_of_every_token_and_key_that_our_own_documents_print() {
+    let mut texts: Vec<String> = examples().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for document in ["README.md", "README.zh-CN.md"] {
+        let shown = shown_in(document);
+        assert!(!shown.is_empty(), "{document}");
+        texts.extend(shown);
+    }
+    for text in texts {
+        let loaded = load(&text, Path::new("config.toml"));
+        let ends = ["is a placeholder", "is an example's"];
+        let warned = loaded.problems.iter().filter(|p| ends.iter().any(|end| p.message.ends_with(end))).count();
+        let config = loaded.config.unwrap();
+        let tokens = config.users.iter().filter(|user| matches!(user.token, UserToken::Plain(_))).count();
+        let keys: usize = config.providers.iter().map(|provider| provider.api_keys.len()).sum();
+        assert_eq!(warned, tokens + keys, "{text}");
+    }
+}
+
 #[test]
 fn the_reference_is_the_starter_file_of_today() {
     let path = folder().join("reference.toml");
-    let now = starter(true, TOKEN);
+    let now = starter(true, PRINTED);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &now).unwrap();
     }
@@ -99,10 +126,15 @@ fn every_documented_default_loads() {
         .collect();
     let loaded = load(&text, Path::new("config.toml"));
     let told = render(&loaded.problems, Path::new("config.toml"), Colour::Never);
-    let known = |p: &Problem| p.message.contains("not in effect yet") || p.message.contains("placeholder");
-    assert!(loaded.problems.iter().all(known), "{told}");
+    let known = ["not in effect yet", "placeholder", "`hedge` has no effect"];
+    let is_known = |p: &Problem| known.iter().any(|part| p.message.contains(part));
+    assert!(loaded.problems.iter().all(is_known), "{told}");
+    let mut config = loaded.config.unwrap();
+    // The one table that means something by being there.
+    let hedge: Option<Hedge> = config.models[0].hedge.take();
+    assert_eq!(hedge.map(|hedge| (hedge.after, hedge.max_share)), Some((HedgeAfter::P95, 0.05)));
     let plain = load(&starter(true, TOKEN), Path::new("config.toml"));
-    assert_eq!(format!("{:?}", loaded.config.unwrap()), format!("{:?}", plain.config.unwrap()));
+    assert_eq!(format!("{config:?}"), format!("{:?}", plain.config.unwrap()));
 }
 
 /// `key = value # …`, or a table's header.

@@ -1,8 +1,9 @@
 //! Promises of loading that no golden file shows.
 
 use std::path::Path;
+use std::time::Duration;
 
-use berry_config::{Colour, Severity, load, load_file, render, to_json};
+use berry_config::{Colour, HedgeAfter, Severity, load, load_file, render, to_json};
 use proptest::prelude::*;
 
 const GOOD: &str = r#"
@@ -106,8 +107,100 @@ fn a_file_with_secrets_that_all_can_read_is_warned_about_and_refused_when_strict
         load_file(&path).problems.into_iter().map(|problem| problem.severity).collect()
     };
     assert_eq!(severities(GOOD, 0o600), []);
-    assert_eq!(severities(GOOD, 0o644), [Severity::Warning]);
-    assert_eq!(severities(&format!("{GOOD}[security]\nstrict = true\n"), 0o644), [Severity::Error]);
+    for open in [0o644, 0o640, 0o604] {
+        assert_eq!(severities(GOOD, open), [Severity::Warning], "{open:o}");
+    }
+    assert_eq!(severities(&format!("{GOOD}[security]\nstrict = true\n"), 0o640), [Severity::Error]);
+    // Without a secret of its own it may be read by anyone.
+    let references = GOOD
+        .replace("\"berry-5b1d9e0a7c42f86e13d0b7\"", "{ env = \"CARGO_MANIFEST_DIR\" }")
+        .replace("\"sk-live-7c41f0b2d9a3e856\"", "{ env = \"CARGO_PKG_NAME\" }")
+        .replace("api.openai.com", "models.internal");
+    assert_eq!(severities(&references, 0o644), []);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_private_key_that_others_can_read_is_warned_about_and_refused_when_strict() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    for file in [&folder.path().join("cert.pem"), &key] {
+        std::fs::write(file, "").unwrap();
+    }
+    let told = |tail: &str, mode: u32| -> Vec<(Severity, String)> {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let text = format!("{GOOD}[server]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n{tail}");
+        let loaded = load(&text, &folder.path().join("config.toml"));
+        loaded.problems.into_iter().map(|problem| (problem.severity, problem.path)).collect()
+    };
+    assert_eq!(told("", 0o600), []);
+    for open in [0o644, 0o640] {
+        assert_eq!(told("", open), [(Severity::Warning, "server.tls_key".to_owned())], "{open:o}");
+    }
+    let strict = told("[security]\nstrict = true\n", 0o640);
+    assert_eq!(strict, [(Severity::Error, "server.tls_key".to_owned())]);
+}
+
+#[test]
+fn problems_stand_in_the_order_of_the_file_whatever_found_them() {
+    // An unknown key, a key that is later, a misfit, a check over tables, and what is about no line at all.
+    let text = "[settings]\nfoo = 1\n[users.me]\ntoken = \"short\"\nallowed_models = [\"x\"]\n\
+                [providers.a]\nbase_url = \"http://a\"\n[admin]\nlisten = \"0.0.0.0:1\"\n[cache]\n";
+    let loaded = load(text, Path::new("config.toml"));
+    let lines: Vec<usize> = loaded.problems.iter().map(|problem| problem.line).collect();
+    assert!(lines.is_sorted() && lines.len() >= 6, "{lines:?}");
+    assert_eq!(loaded.problems[0].message, "no model is configured");
+}
+
+#[test]
+fn a_problem_of_the_whole_file_shows_no_line_of_it() {
+    let text = GOOD.replace("[models.gpt]\n", "").replace("backends = ", "models = [\"gpt-4o\"]\n# ");
+    let loaded = load(&text, Path::new("config.toml"));
+    assert_eq!(
+        loaded.problems[0].render(&loaded.origin, Colour::Never),
+        "error: no model is configured\n --> config.toml:1:1\n  \
+         = help: add a [models.ID] table with a backend; `berry init` writes an example\n"
+    );
+}
+
+#[test]
+fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
+    let plain = load(GOOD, Path::new("config.toml")).config.unwrap();
+    assert_eq!((plain.settings.retry_budget_percent, plain.settings.retry_budget_per_second), (20.0, 10.0));
+    assert_eq!(plain.settings.stream_keepalive, None);
+    assert_eq!((plain.server.max_in_flight, plain.server.max_body_memory), (None, 1 << 30));
+    assert_eq!((plain.providers[0].max_concurrent, plain.providers[0].adaptive_concurrency), (None, true));
+    assert_eq!((plain.models[0].max_concurrent, plain.models[0].hedge), (None, None));
+
+    let text = GOOD
+        .replace(
+            "[models.gpt]",
+            "max_concurrent_requests = 8\nadaptive_concurrency = false\n[models.gpt]\nmax_concurrent_requests = 9",
+        )
+        .replace("model = \"gpt-4o\" }", "model = \"gpt-4o\" }, { provider = \"openai\", model = \"gpt-4.1\" }");
+    let rest = "[server]\nmax_in_flight = 7\nmax_body_memory_bytes = \"64MiB\"\n\
+                [settings]\nretry_budget_percent = 0\nretry_budget_per_second = 0.5\nstream_keepalive_seconds = 15\n";
+    let loaded = load(&format!("{text}{rest}"), Path::new("config.toml"));
+    assert_eq!(loaded.problems, []);
+    let config = loaded.config.unwrap();
+    assert_eq!((config.settings.retry_budget_percent, config.settings.retry_budget_per_second), (0.0, 0.5));
+    assert_eq!(config.settings.stream_keepalive, Some(Duration::from_secs(15)));
+    assert_eq!((config.server.max_in_flight, config.server.max_body_memory), (Some(7), 64 << 20));
+    assert_eq!((config.providers[0].max_concurrent, config.providers[0].adaptive_concurrency), (Some(8), false));
+    assert_eq!(config.models[0].max_concurrent, Some(9));
+
+    for (written, after, max_share) in [
+        ("{}", HedgeAfter::P95, 0.05),
+        ("{ after_ms = \"p95\", max_share = 1 }", HedgeAfter::P95, 1.0),
+        ("{ after_ms = 800 }", HedgeAfter::Fixed(Duration::from_millis(800)), 0.05),
+    ] {
+        let text = text.replace("[models.gpt]", &format!("[models.gpt]\nhedge = {written}"));
+        let loaded = load(&text, Path::new("config.toml"));
+        assert_eq!(loaded.problems, [], "{written}");
+        let hedge = loaded.config.unwrap().models[0].hedge.unwrap();
+        assert_eq!((hedge.after, hedge.max_share), (after, max_share), "{written}");
+    }
 }
 
 #[test]

@@ -54,9 +54,14 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
         // A provider that is not there is reported already.
         backend.flag("enabled") && provider.is_none_or(|provider| provider.flag("enabled"))
     };
-    if table.flag("enabled") && !backends.is_empty() && !backends.iter().any(works) {
+    let working = backends.iter().filter(|backend| works(backend)).count();
+    if table.flag("enabled") && !backends.is_empty() && working == 0 {
         let message = format!("the model `{}` has no enabled backend: nothing can answer it", table.id);
         problems.warning(&table.place, message, "enable a backend and its provider, or set `enabled = false` here");
+    }
+    if table.has("hedge") && working == 1 {
+        let message = format!("`hedge` has no effect: the model `{}` has only one enabled backend", table.id);
+        problems.warning(&table.at("hedge"), message, "add another backend, or remove `hedge`");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::registry::{Key, Rule, Table};
 use crate::table::server::{self, TLS_CERT, TLS_KEY};
 
 pub(crate) static TABLE: Table = Table::new(
-    "The admin listener and its dashboard.",
+    "The admin listener, with the admin API.",
     &[
         Key::new("listen", Rule::Listen, "\"127.0.0.1:3001\"", "Address of the admin listener."),
         TLS_CERT,
@@ -23,7 +23,7 @@ pub(crate) static TABLE: Table = Table::new(
             "session_idle_seconds",
             Rule::Seconds(60.0, 43_200.0),
             "1800",
-            "Time without use after which a dashboard session ends.",
+            "Time without use after which a session of the admin listener ends.",
         )
         .later(),
         Key::new(

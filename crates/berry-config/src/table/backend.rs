@@ -24,7 +24,7 @@ pub(crate) static TABLE: Table = Table::new(
             "billing_mode",
             Rule::Word(Words { now: || vec!["per_token", "per_request"], later: &[] }),
             "\"per_token\"",
-            "How the vendor bills; `per_request` is never probed with a request that costs.",
+            "How the vendor bills; `per_request` is never checked by a request that costs.",
         ),
         Key::optional("input_price", Rule::Number(0.0, 1e6), "USD for a million input tokens."),
         Key::optional("output_price", Rule::Number(0.0, 1e6), "USD for a million output tokens."),

@@ -1,18 +1,25 @@
 //! `[models.ID]`
 
+use std::time::Duration;
+
 use berry_policy::Strategy;
 use berry_vocab::ModelId;
 
 use crate::check::names::ModelNames;
 use crate::checked::Checked;
-use crate::config::Model;
+use crate::config::{Hedge, HedgeAfter, Model};
 use crate::registry::{ANY_WHOLE, Key, Rule, Table, Words};
 use crate::table::{backend, timeouts};
 
 pub(crate) static HEDGE: Table = Table::new(
-    "A second request to another backend when the first is slow.",
+    "A second request to another backend when the first is slow; without this table there is none.",
     &[
-        Key::optional("after_ms", Rule::Any, "Wait before the second request: milliseconds, or \"p95\"."),
+        Key::new(
+            "after_ms",
+            Rule::WholeOr(1, 600_000, "p95"),
+            "\"p95\"",
+            "Wait before the second request: milliseconds, or \"p95\": as long as 95 of 100 first bytes take.",
+        ),
         Key::new("max_share", Rule::Number(0.0, 1.0), "0.05", "Share of the requests that may have a second one."),
     ],
 );
@@ -43,7 +50,7 @@ pub(crate) static TABLE: Table = Table::new(
         timeouts::STREAM_IDLE,
         timeouts::DEADLINE,
         timeouts::TOTAL,
-        Key::optional("hedge", Rule::Table(&HEDGE), "A second request when the first is slow. Unset: off.").later(),
+        Key::optional("hedge", Rule::Table(&HEDGE), "A second request when the first is slow. Unset: off."),
         Key::new(
             "lossy",
             Rule::Word(Words { now: || vec!["report", "reject"], later: &[] }),
@@ -51,8 +58,7 @@ pub(crate) static TABLE: Table = Table::new(
             "What happens when a translation between protocols would lose a field.",
         )
         .later(),
-        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
-            .later(),
+        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit."),
     ],
 );
 
@@ -70,6 +76,16 @@ pub(crate) fn build(t: &Checked, names: &ModelNames) -> Model {
         fallbacks: t.strings("fallbacks").iter().filter_map(|name| names.find(name)).collect(),
         backends: t.tables("backends").iter().filter_map(backend::build).collect(),
         timeouts: timeouts::build(t),
+        max_concurrent: t.count("max_concurrent_requests"),
+        hedge: t.has("hedge").then(|| hedge(&t.table("hedge", &HEDGE))),
+    }
+}
+
+fn hedge(t: &Checked) -> Hedge {
+    let fixed = t.whole("after_ms").and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    Hedge {
+        after: fixed.map_or(HedgeAfter::P95, HedgeAfter::Fixed),
+        max_share: t.number("max_share").unwrap_or_default(),
     }
 }
 

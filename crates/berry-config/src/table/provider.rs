@@ -20,7 +20,7 @@ pub(crate) static TABLE: Table = Table::new(
         Key::new("api_keys", Rule::Secrets, "[]", "Keys of further accounts, beside `api_key`."),
         Key::new("models", Rule::Texts, "[]", "Names that it serves; empty: any."),
         Key::new("headers", Rule::Headers, "{}", "Extra request headers."),
-        Key::new("enabled", Rule::Flag, "true", "Whether it gets traffic and probes."),
+        Key::new("enabled", Rule::Flag, "true", "Whether it gets traffic and checks."),
         Key::new("timeout_seconds", Rule::Seconds(1.0, 300.0), "10", "Time limit of connecting, TLS included."),
         Key::optional("max_retries", Rule::Whole(0, 10), "Replaces settings.max_internal_retries for its backends."),
         Key::new(
@@ -59,15 +59,13 @@ pub(crate) static TABLE: Table = Table::new(
             "[]",
             "Further response headers that cross to the client.",
         ),
-        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
-            .later(),
+        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit."),
         Key::new(
             "adaptive_concurrency",
             Rule::Flag,
             "true",
-            "Whether the number of requests at once follows its rate limits and overload.",
-        )
-        .later(),
+            "Whether the number of requests at once falls when it is over its limit or overloaded, and climbs again.",
+        ),
     ],
 );
 
@@ -88,6 +86,8 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Option<Provider> {
         connect_timeout: t.duration("timeout_seconds").unwrap_or_default(),
         max_retries: t.has("max_retries").then(|| t.small("max_retries")),
         timeouts: timeouts::build(t),
+        max_concurrent: t.count("max_concurrent_requests"),
+        adaptive_concurrency: t.flag("adaptive_concurrency"),
         connection,
         forward_request_headers: t.strings("forward_request_headers"),
         forward_response_headers: t.strings("forward_response_headers"),

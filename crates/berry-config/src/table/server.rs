@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::checked::Checked;
 use crate::config::{Server, TlsFiles};
+use crate::file_mode;
 use crate::problem::Place;
 use crate::reader::Reader;
 use crate::registry::{ANY_WHOLE, Key, Rule, Table};
@@ -34,23 +35,32 @@ pub(crate) static TABLE: Table = Table::new(
         Key::new("trusted_proxies", Rule::Nets, "[]", "Proxies in front of Berry whose X-Forwarded-For is believed.")
             .later_saying("until then the address of a client is that of the connection"),
         Key::new("cors_origins", Rule::Texts, "[]", "Web origins whose pages may call the data listener.").later(),
-        Key::optional("max_in_flight", Rule::Whole(1, ANY_WHOLE), "Requests at once over all users. Unset: no limit.")
-            .later(),
+        Key::optional("max_in_flight", Rule::Whole(1, ANY_WHOLE), "Requests at once over all users. Unset: no limit."),
         Key::new(
             "max_body_memory_bytes",
             Rule::Bytes(1024, 1 << 50),
             "\"1GiB\"",
             "Memory for request bodies over all requests; beyond it, 503.",
-        )
-        .later(),
+        ),
     ],
 );
 
 pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Server {
+    let (largest, memory) = (t.bytes("max_body_bytes"), t.bytes("max_body_memory_bytes"));
+    if memory < largest {
+        let key = if t.has("max_body_memory_bytes") { "max_body_memory_bytes" } else { "max_body_bytes" };
+        reader.problems.warning(
+            &t.at(key),
+            "a body of the largest size could never be taken: it is more than the memory for all bodies",
+            "make max_body_memory_bytes at least max_body_bytes, at best many times that",
+        );
+    }
     Server {
         listen: listen(t),
         tls: tls(t, reader),
-        max_body_bytes: t.bytes("max_body_bytes").unwrap_or_default(),
+        max_body_bytes: largest.unwrap_or_default(),
+        max_body_memory: memory.unwrap_or_default(),
+        max_in_flight: t.count("max_in_flight"),
         predrain: t.duration("predrain_seconds").unwrap_or_default(),
         drain: t.duration("drain_seconds").unwrap_or_default(),
     }
@@ -78,6 +88,7 @@ pub(crate) fn tls(t: &Checked, reader: &mut Reader<'_>) -> Option<TlsFiles> {
     for (name, path) in [(TLS_CERT.name, &files.cert), (TLS_KEY.name, &files.key)] {
         reader.must_exist(name, &t.at(name), path);
     }
+    file_mode::check(&mut reader.problems, &t.at(TLS_KEY.name), "the file of `tls_key`", &files.key);
     Some(files)
 }
 

@@ -53,17 +53,20 @@ pub(crate) static TABLE: Table = Table::new(
             "retry_budget_percent",
             Rule::Number(0.0, 100.0),
             "20",
-            "Share of the traffic that retries may add, in percent.",
-        )
-        .later(),
-        Key::new("retry_budget_per_second", Rule::Number(0.0, 1e6), "10", "Retries a second that are always allowed.")
-            .later(),
+            "Repeated visits that a model's requests may add, in percent of them; first visits do not count.",
+        ),
+        Key::new(
+            "retry_budget_per_second",
+            Rule::Number(0.0, 1e6),
+            "10",
+            "Repeated visits a second that each model may have beside that.",
+        ),
         Key::optional(
             "stream_keepalive_seconds",
             Rule::Seconds(1.0, 3600.0),
-            "Time after which a waiting stream gets a comment, so that nobody on the way hangs up. Unset: off.",
-        )
-        .later(),
+            "Time after which a waiting stream gets a comment, so that nobody on the way hangs up; later failures are \
+             then events in the stream, not a status. Unset: off.",
+        ),
         Key::new(
             "ask_usage",
             Rule::Word(Words { now: || vec!["limited", "always", "never"], later: &[] }),
@@ -71,7 +74,7 @@ pub(crate) static TABLE: Table = Table::new(
             "For whom OpenAI streams are asked to report their usage: users with token limits, all, or nobody.",
         )
         .later(),
-        Key::optional("smart_ai", Rule::Table(&smart_ai::TABLE), "How the strategy `smart_ai` learns."),
+        Key::new("smart_ai", Rule::Table(&smart_ai::TABLE), "{}", "How the strategy `smart_ai` learns."),
     ],
 );
 
@@ -83,11 +86,11 @@ pub(crate) fn build(t: &Checked) -> Settings {
         timeouts: timeouts::build(t),
         max_retries: t.small("max_retries"),
         max_internal_retries: t.small("max_internal_retries"),
-        circuit_breaker_failure_threshold: t
-            .whole("circuit_breaker_failure_threshold")
-            .and_then(|count| u32::try_from(count).ok())
-            .unwrap_or(u32::MAX),
+        circuit_breaker_failure_threshold: t.count("circuit_breaker_failure_threshold").unwrap_or(u32::MAX),
         circuit_breaker_timeout: t.duration("circuit_breaker_timeout_seconds").unwrap_or_default(),
+        retry_budget_percent: t.number("retry_budget_percent").unwrap_or_default(),
+        retry_budget_per_second: t.number("retry_budget_per_second").unwrap_or_default(),
+        stream_keepalive: t.duration("stream_keepalive_seconds"),
         smart_ai: smart_ai::build(&t.table("smart_ai", &smart_ai::TABLE)),
     }
 }

@@ -36,9 +36,10 @@ pub(crate) static TABLE: Table = Table::new(
             "1.1",
             "Factor for backends that are not tagged `premium` and have proved stable.",
         ),
-        Key::optional(
+        Key::new(
             "confidence_adjustments",
             Rule::Table(&ADJUSTMENTS),
+            "{}",
             "What an outcome adds to or takes from confidence.",
         ),
     ],
