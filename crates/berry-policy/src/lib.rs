@@ -1,5 +1,6 @@
-//! Decisions: which backend a request goes to, what a backend's outcomes say about its health, and whether another try is
-//! allowed. Pure: time ([`Moment`](berry_vocab::Moment)) and dice ([`Dice`](berry_vocab::Dice)) are arguments.
+//! Decisions: which backend and key a request goes to, what outcomes say about their health, when to check it, and whether
+//! another try, or a second one beside the first, is allowed. Pure: time ([`Moment`](berry_vocab::Moment)) and dice
+//! ([`Dice`](berry_vocab::Dice)) are arguments.
 //!
 //! It knows numbers about backends. It must not know what a backend is: no HTTP, no protocol, no configuration file, no lock.
 //! Who holds these values (and under which lock) is the caller's affair.
@@ -12,6 +13,8 @@ mod health;
 mod outcome;
 mod retry;
 mod smart_ai;
+#[cfg(test)]
+mod testing;
 
 pub use balance::{Candidate, Strategy, StrategyRow, Turn};
 pub use confidence::Confidence;
