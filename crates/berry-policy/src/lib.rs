@@ -6,6 +6,8 @@
 //! Who holds these values (and under which lock) is the caller's affair.
 
 mod balance;
+mod bucket;
+mod budget;
 mod confidence;
 mod cooldown;
 mod ewma;
@@ -17,6 +19,7 @@ mod smart_ai;
 mod testing;
 
 pub use balance::{Candidate, Strategy, StrategyRow, Turn};
+pub use budget::{BudgetRules, RetryBudget};
 pub use confidence::Confidence;
 pub use cooldown::Cooldown;
 pub use ewma::ewma;
