@@ -8,6 +8,7 @@
 mod balance;
 mod bucket;
 mod budget;
+mod concurrency;
 mod confidence;
 mod cooldown;
 mod ewma;
@@ -20,6 +21,7 @@ mod testing;
 
 pub use balance::{Candidate, Strategy, StrategyRow, Turn};
 pub use budget::{BudgetRules, RetryBudget};
+pub use concurrency::AdaptiveLimit;
 pub use confidence::Confidence;
 pub use cooldown::Cooldown;
 pub use ewma::ewma;
