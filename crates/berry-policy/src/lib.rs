@@ -8,6 +8,7 @@
 mod balance;
 mod bucket;
 mod budget;
+mod checks;
 mod concurrency;
 mod confidence;
 mod cooldown;
@@ -24,6 +25,7 @@ mod testing;
 
 pub use balance::{Candidate, Strategy, StrategyRow, Turn};
 pub use budget::{BudgetRules, RetryBudget};
+pub use checks::{Billing, Check, CheckRules, CheckSchedule, leads_to_ramp};
 pub use concurrency::AdaptiveLimit;
 pub use confidence::Confidence;
 pub use cooldown::Cooldown;
