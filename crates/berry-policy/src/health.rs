@@ -14,6 +14,8 @@ use berry_vocab::Moment;
 use crate::outcome::FailureKind;
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;
 mod window;
 

@@ -1,7 +1,9 @@
 //! How often one request may go where. First visits to other backends are free (the deadline bounds them); only *repeated*
-//! visits are counted, once over the whole request and once per backend.
+//! visits are counted, once over the whole request with all its fallbacks, and once per backend.
 //!
-//! The retry budget over many requests, and the deadline, are not decided here.
+//! The retry budget over many requests ([`RetryBudget`]), and the deadline, are not decided here.
+//!
+//! [`RetryBudget`]: crate::RetryBudget
 
 use std::time::Duration;
 
@@ -14,10 +16,12 @@ const BASE: Duration = Duration::from_millis(100);
 /// No wait is longer.
 const CAP: Duration = Duration::from_secs(5);
 
-/// The backends that one request has visited, by their place in the model's list.
+/// The backends that one request has visited, by their place in the list of the model whose turn it is.
 #[derive(Clone, Debug)]
 pub struct Visits {
     max_retries: u32,
+    attempts: u32,
+    repeats: u32,
     /// Visits per backend; a backend beyond the end has none. Most models have few backends, so this lives on the stack.
     counts: SmallVec<[u32; 8]>,
     /// Backends that another visit cannot help.
@@ -27,12 +31,19 @@ pub struct Visits {
 impl Visits {
     /// No visits yet; `max_retries` repeated ones over the request.
     pub fn new(max_retries: u32) -> Self {
-        Self { max_retries, counts: SmallVec::new(), closed: SmallVec::new() }
+        Self { max_retries, attempts: 0, repeats: 0, counts: SmallVec::new(), closed: SmallVec::new() }
     }
 
     /// For a request whose backend is forced: it has nowhere else to go, so that its backend's own limit is the only one.
     pub fn forced() -> Self {
         Self::new(u32::MAX)
+    }
+
+    /// Goes on to the backends of another model. Places mean others from now on, and all are new; what was repeated so far still
+    /// counts.
+    pub fn next_pool(&mut self) {
+        self.counts.clear();
+        self.closed.clear();
     }
 
     /// Whether going to backend `i` now would be the first time, and so free.
@@ -50,12 +61,14 @@ impl Visits {
     pub fn may_repeat(&self, i: usize, internal_limit: u32) -> bool {
         self.visited(i)
             && !self.closed.contains(&i)
-            && self.repeats() < self.max_retries
+            && self.repeats < self.max_retries
             && self.count(i) - 1 < internal_limit
     }
 
     /// Counts a visit to backend `i`.
     pub fn record(&mut self, i: usize) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.repeats = self.repeats.saturating_add(u32::from(self.visited(i)));
         if self.counts.len() <= i {
             self.counts.resize(i + 1, 0);
         }
@@ -69,14 +82,14 @@ impl Visits {
         self.closed.push(i);
     }
 
-    /// All visits so far.
+    /// All visits of the request so far.
     pub fn attempts(&self) -> u32 {
-        self.counts.iter().sum()
+        self.attempts
     }
 
-    /// Visits so far that were not the first to their backend.
+    /// Visits of the request so far that were not the first to their backend.
     pub fn repeats(&self) -> u32 {
-        self.counts.iter().map(|count| count.saturating_sub(1)).sum()
+        self.repeats
     }
 
     fn count(&self, i: usize) -> u32 {
@@ -94,8 +107,10 @@ pub fn backoff(attempt: u32, dice: &mut dyn Dice) -> Duration {
 #[cfg(test)]
 mod tests {
     use berry_vocab::SeededDice;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::cases;
 
     fn visits(max_retries: u32, path: &[usize]) -> Visits {
         let mut visits = Visits::new(max_retries);
@@ -148,6 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn fallbacks_share_the_requests_repeats_and_are_new_themselves() {
+        let mut request = visits(3, &[0, 0, 0, 1]);
+        request.close(1);
+        request.next_pool();
+        assert!(request.first_visit(0) && request.first_visit(1), "places mean other backends now");
+        [0, 1].iter().for_each(|i| request.record(*i));
+        assert!(request.may_repeat(1, 10), "what was closed was another backend");
+        request.record(0);
+        assert!(!request.may_repeat(1, 10));
+        assert_eq!((request.attempts(), request.repeats()), (7, 3));
+    }
+
+    #[test]
     fn waits_spread_from_nothing_to_a_ceiling_that_doubles_up_to_the_cap() {
         let mut dice = SeededDice::new(5);
         for (attempt, ceiling) in [(0, 100), (1, 200), (3, 800), (6, 5000), (u32::MAX, 5000)] {
@@ -157,6 +185,44 @@ mod tests {
                 waits.iter().any(|w| *w < ceiling / 10) && waits.iter().any(|w| *w > ceiling * 9 / 10),
                 "{attempt}"
             );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases(300))]
+
+        #[test]
+        fn no_path_through_any_pools_exceeds_either_limit(
+            (max_retries, internal_limit) in (0u32..6, 0u32..4),
+            pools in prop::collection::vec(prop::collection::vec((0usize..12, any::<bool>()), 0..40), 1..5),
+        ) {
+            let mut visits = Visits::new(max_retries);
+            let (mut attempts, mut repeats) = (0, 0);
+            for pool in pools {
+                let mut counts = [0; 12];
+                for (i, close) in pool {
+                    if visits.first_visit(i) || visits.may_repeat(i, internal_limit) {
+                        visits.record(i);
+                        attempts += 1;
+                        repeats += u32::from(counts[i] > 0);
+                        counts[i] += 1;
+                    }
+                    if close {
+                        visits.close(i);
+                        prop_assert!(!visits.may_repeat(i, u32::MAX));
+                    }
+                }
+                prop_assert!(counts.iter().all(|count| *count <= 1 + internal_limit));
+                prop_assert!(repeats <= max_retries);
+                prop_assert_eq!((visits.attempts(), visits.repeats()), (attempts, repeats));
+                visits.next_pool();
+            }
+        }
+
+        #[test]
+        fn a_wait_is_never_longer_than_its_ceiling_nor_than_five_seconds(attempt in any::<u32>(), seed in any::<u64>()) {
+            let ceiling = BASE.saturating_mul(2u32.saturating_pow(attempt)).min(Duration::from_secs(5));
+            prop_assert!(backoff(attempt, &mut SeededDice::new(seed)) <= ceiling);
         }
     }
 }

@@ -8,6 +8,7 @@ use proptest::strategy::Strategy as Generator;
 
 use super::{Candidate, Strategy, Turn};
 use crate::smart_ai::SmartAi;
+use crate::testing::cases;
 
 mod each;
 mod round_robin;
@@ -157,11 +158,6 @@ fn arbitrary_candidate() -> impl Generator<Value = Candidate> {
             identity,
         },
     )
-}
-
-/// Failures are kept as tests of their own and not as files.
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {

@@ -1,13 +1,10 @@
 //! Every line of the states table, as a promise.
 
 use super::*;
+use crate::testing::at;
 use FailureKind::{Hard, Soft};
 
 const RULES: HealthRules = HealthRules { failure_threshold: 5, open_time: Duration::from_secs(60) };
-
-fn at(seconds: u64) -> Moment {
-    Moment::ZERO.after(Duration::from_secs(seconds))
-}
 
 /// A backend after some failures at second 0.
 fn failed(kinds: &[FailureKind]) -> Health {

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Candidate, SmartAi, Strategy, cases, choose, counts, weighted};
+use super::{Candidate, SmartAi, Strategy, choose, counts, weighted};
+use crate::testing::cases;
 
 fn round_robin_from(candidates: &[Candidate], first: u64, turns: u64) -> Vec<usize> {
     choose(Strategy::RoundRobin, candidates, (first..first + turns).map(|turn| (turn, None)))
