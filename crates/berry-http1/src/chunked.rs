@@ -10,7 +10,9 @@ enum At {
     SizeStart,
     /// Within the digits of a size.
     Size,
-    /// Within the text between size and CRLF.
+    /// Within blanks behind the size, where some pad it.
+    SizePad,
+    /// Within the extensions between size and CRLF.
     Extension,
     /// At the LF of the size line.
     SizeLf,
@@ -100,8 +102,9 @@ impl ChunkedReader {
                 self.left = hex(byte)?;
                 At::Size
             }
-            (At::Size, b'\r') => At::SizeLf,
-            (At::Size, b';' | b' ' | b'\t') => self.skip(At::Extension)?,
+            (At::Size | At::SizePad, b'\r') => At::SizeLf,
+            (At::Size | At::SizePad, b' ' | b'\t') => self.skip(At::SizePad)?,
+            (At::Size | At::SizePad, b';') => self.skip(At::Extension)?,
             (At::Size, _) => {
                 if self.left >> 56 != 0 {
                     return Err(Fault::Malformed("a chunk size is too large"));
@@ -176,6 +179,14 @@ mod tests {
     }
 
     #[test]
+    fn a_size_may_be_padded_and_extended() {
+        for line in ["5", "5 ", "5\t ", "5;a", "5 ;a=\"b c\"", "5; a ; b"] {
+            let wire = format!("{line}\r\nhello\r\n0\r\n\r\n");
+            assert_eq!(decode_all(&[wire.as_bytes()]).unwrap().0, b"hello", "{line}");
+        }
+    }
+
+    #[test]
     fn malformed_chunks_are_refused() {
         for bad in [
             &b"\r\n"[..],
@@ -192,6 +203,8 @@ mod tests {
             b"0\r\nX: y\n\r\n",
             b"5\r\nhello\r\r\n",
             b" 5\r\nhello\r\n",
+            b"5 zz\r\nhello\r\n",
+            b"5\t6\r\nhello\r\n",
         ] {
             assert!(decode_all(&[bad]).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }

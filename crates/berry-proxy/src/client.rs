@@ -7,14 +7,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_http1::{Method, RequestHead};
-use berry_vocab::{Code, Failure};
+use berry_vocab::{Code, Failure, Moment};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 
 /// How long a body may pause.
-pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
+const BODY_PAUSE: Duration = Duration::from_secs(30);
+
+/// How many bytes of a body must come for each second that it takes beyond the first [`BODY_PAUSE`] (failure model, C11). A
+/// body that trickles would hold its place for days else; the slowest of honest links is ten times as fast.
+const BODY_RATE: u32 = 240;
+
+/// Fields whose meaning a second one would leave open: readers differ in which of the two they take.
+const SINGLE_FIELDS: [&str; 3] = ["content-type", "content-encoding", "berry-backend"];
 
 /// A request's head: spans, and the bytes that they lie in. What HTTP/2 brings is written in the same form.
 #[derive(Debug)]
@@ -29,6 +36,24 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(peer: SocketAddr) -> Self {
         Self { bytes: Vec::new(), head: RequestHead::default(), peer, is_late: false }
+    }
+
+    /// What stands for a message that could not be read, whose answer is logged and counted as any other.
+    pub(crate) fn unreadable(peer: SocketAddr) -> Self {
+        let mut request = Self::new(peer);
+        request.head.method = Method::Other;
+        request
+    }
+
+    /// The first field that stands twice where it may stand once.
+    pub(crate) fn repeated_field(&self) -> Option<&'static str> {
+        let mut seen = [false; SINGLE_FIELDS.len()];
+        self.fields().find_map(|(name, _)| {
+            // By length first, as nearly every field is none of these.
+            let is_it = |single: &&str| single.len() == name.len() && name.eq_ignore_ascii_case(single.as_bytes());
+            let (single, seen) = SINGLE_FIELDS.iter().zip(&mut seen).find(|(single, _)| is_it(single))?;
+            std::mem::replace(seen, true).then_some(*single)
+        })
     }
 
     pub(crate) fn method(&self) -> Method {
@@ -123,8 +148,51 @@ impl BodyError {
         BodyError::Refused(Failure::new(Code::BodyTooLarge, message))
     }
 
-    /// The body paused for longer than [`BODY_IDLE`].
+    /// The body fell behind its [`Pace`].
     pub(crate) fn too_slow() -> Self {
-        BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving"))
+        BodyError::Refused(Failure::new(Code::RequestTimeout, "the body stopped arriving, or came too slowly"))
+    }
+}
+
+/// How fast a body must come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    began: Moment,
+}
+
+impl Pace {
+    /// The pace of a body that begins now.
+    pub(crate) fn new(now: Moment) -> Self {
+        Self { began: now }
+    }
+
+    /// Until when the next byte must come, if `received` have come until now.
+    pub(crate) fn due(self, now: Moment, received: usize) -> Moment {
+        let earned = Duration::from_secs(received as u64) / BODY_RATE;
+        now.min(self.began.after(earned)).after(BODY_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_pause_and_may_be_slow_but_not_trickle() {
+        let at = |seconds| Moment::ZERO.after(Duration::from_secs(seconds));
+        let pace = Pace::new(at(100));
+        for (now, received, due) in [
+            (100, 0, 130),
+            (129, 1, 130),
+            (120, 2400, 140),
+            (105, 64_000, 135),
+            (1_000, 240_000, 1_030),
+            (1_000, 216_000, 1_030),
+            (1_000, 120_000, 630),
+        ] {
+            let expected = at(due).since(pace.due(at(now), received));
+            assert!(expected < Duration::from_millis(5), "{now} {received}: {expected:?}");
+            assert!(pace.due(at(now), received).since(at(due)) < Duration::from_millis(5), "{now} {received}");
+        }
     }
 }

@@ -7,19 +7,33 @@ mod unwinding;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
-use berry_http1::Fault;
-use berry_vocab::{Code, Failure};
+use berry_http1::{Fault, push_field};
+use berry_vocab::{Code, Failure, Protocol};
 use tokio_rustls::TlsAcceptor;
 
-use crate::gateway::Phase;
+use crate::answer::{Answer, Content, begin_head};
+use crate::client::{Client, Request};
 use crate::ports::Io;
+use crate::station::{Outcome, Ticket};
 use crate::worker::Worker;
+use crate::{path, routes};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a head may take from its first byte, and an HTTP/2 connection until it says that it is one (failure model, C11).
+const HEAD: Duration = Duration::from_secs(10);
+
+/// How long a connection may wait for its next request.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of what is there for it (failure model, C10).
+const STALL: Duration = Duration::from_secs(60);
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one client's connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
@@ -28,7 +42,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Opt
         None => serve_http(worker.clone(), io, peer).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                h2::serve(worker.clone(), Box::new(stream), Vec::new(), peer).await;
+                h2::serve_agreed(worker.clone(), Box::new(stream), peer).await;
             }
             Ok(Ok(stream)) => serve_http(worker.clone(), Box::new(stream), peer).await,
             Ok(Err(error)) => tracing::debug!(%error, "a client's TLS handshake failed"),
@@ -43,13 +57,59 @@ async fn serve_http(worker: Rc<Worker>, io: Io, peer: SocketAddr) {
     }
 }
 
-/// What a client is told whose message cannot be read.
-fn unreadable(fault: Fault) -> Failure {
+/// What came of a request.
+enum Handled {
+    Answer(Answer),
+    /// The client is gone.
+    Gone,
+    /// Its handling panicked, and left behind a connection of which nothing is known.
+    Panicked(Answer),
+}
+
+/// Answers a request, whichever version of HTTP carries it.
+async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut C) -> Handled {
+    if let Some(name) = request.repeated_field() {
+        let failure = Failure::new(Code::InvalidRequest, format!("the field `{name}` must stand once"));
+        return Handled::Answer(refuse(worker, request, &failure));
+    }
+    match unwinding::catch(worker, path::handle(worker, request, client)).await {
+        Ok(Some(answer)) => Handled::Answer(answer),
+        Ok(None) => Handled::Gone,
+        Err(unwinding::Panicked) => {
+            let failure = Failure::new(Code::Internal, "a fault of Berry's own; its log says where");
+            Handled::Panicked(refuse(worker, request, &failure))
+        }
+    }
+}
+
+/// The answer to a request that did not come to its path's end, with a ticket of its own.
+fn refuse(worker: &Rc<Worker>, request: &Request, failure: &Failure) -> Answer {
+    let mut ticket = Ticket::open(worker, request);
+    ticket.dialect = berry_wire::dialect_of_path(request.path());
+    if let Ok(target) = routes::find(request.method(), request.method_name(), request.path()) {
+        ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
+    }
+    path::refuse(failure, &[], ticket)
+}
+
+/// The answer to a message that cannot be read. `request` stands for it.
+fn refuse_unreadable(worker: &Rc<Worker>, request: &Request, fault: Fault) -> Answer {
+    worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
+    tracing::debug!(peer = %request.peer, %fault, "a message was refused");
     let code = match fault {
         Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
         Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,
     };
-    Failure::new(code, fault.to_string())
+    let mut ticket = Ticket::open(worker, request);
+    let rendered = berry_wire::render(&Failure::new(code, fault.to_string()), Protocol::OpenAi, &ticket.request_id);
+    // The code's own status is that of a request; a message has more ways to be no good.
+    let mut head = begin_head(fault.status());
+    push_field(&mut head, b"content-type", b"application/json");
+    push_field(&mut head, b"x-request-id", ticket.request_id.as_bytes());
+    worker.push_date(ticket.opened_unix_millis / 1000, &mut head);
+    ticket.end(Outcome::Failed(code));
+    ticket.begin_answer(fault.status());
+    Answer { head, content: Content::from(rendered.body), ticket }
 }
 
 /// Counts a connection while it is open.
@@ -67,35 +127,5 @@ impl<'w> Open<'w> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.worker.gateway.metrics().connections.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A connection's place among those that a drain wakes.
-struct Place {
-    worker: Rc<Worker>,
-    place: Option<usize>,
-}
-
-impl Place {
-    fn new(worker: Rc<Worker>) -> Self {
-        Self { worker, place: None }
-    }
-
-    /// Whether the gateway is draining; if not yet, the task will be woken when it is.
-    fn poll_draining(&mut self, cx: &Context<'_>) -> bool {
-        if self.worker.gateway.phase() == Phase::Draining {
-            return true;
-        }
-        // A connection stays with its task, so its waker is registered once.
-        self.place.get_or_insert_with(|| self.worker.enter(Waker::clone(cx.waker())));
-        false
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.worker.leave(place);
-        }
     }
 }

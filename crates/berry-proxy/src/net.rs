@@ -14,10 +14,15 @@ use crate::ports::{Address, Clock, ConnectFault, Connector, Disk, Incoming, Io, 
 
 const BACKLOG: u32 = 4096;
 
+/// How long accepting pauses while the system has no descriptor left.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Listens on a TCP socket.
-#[derive(Debug)]
 pub struct TcpPort {
     listener: TcpListener,
+    on_shortage: Box<dyn Fn() + Send>,
+    /// Whether the last try found no descriptor left.
+    is_short: bool,
 }
 
 impl TcpPort {
@@ -29,7 +34,21 @@ impl TcpPort {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { listener: socket.listen(BACKLOG)? })
+        Ok(Self { listener: socket.listen(BACKLOG)?, on_shortage: Box::new(|| ()), is_short: false })
+    }
+
+    /// What to do when the system has no descriptor left for a connection, so that there is one again.
+    pub fn on_shortage(&mut self, relieve: Box<dyn Fn() + Send>) {
+        self.on_shortage = relieve;
+    }
+
+    /// Tells the operator once when a shortage begins, and once when it is over.
+    fn note_shortage(&mut self, error: Option<&io::Error>) {
+        match (std::mem::replace(&mut self.is_short, error.is_some()), error) {
+            (false, Some(error)) => tracing::warn!(%error, "cannot accept connections for now; idle ones are closed"),
+            (true, None) => tracing::info!("connections are accepted again"),
+            _ => {}
+        }
     }
 
     /// The address bound to, with the port that the system chose for port 0.
@@ -42,20 +61,29 @@ impl Listener for TcpPort {
     fn accept(&mut self) -> PortFuture<'_, Incoming> {
         Box::pin(async {
             loop {
-                match self.listener.accept().await.and_then(|(stream, peer)| Ok((detach(stream)?, peer))) {
+                match self.listener.accept().await {
                     Ok((stream, peer)) => {
-                        return Incoming { peer, open: Box::new(move || Ok(Box::new(TcpStream::from_std(stream)?))) };
+                        self.note_shortage(None);
+                        match detach(stream) {
+                            Ok(stream) => return incoming(stream, peer),
+                            Err(error) => tracing::debug!(%peer, %error, "a connection was lost when it was accepted"),
+                        }
                     }
-                    // A connection that was reset before it was accepted, or no descriptor left: the next try is a moment away.
                     Err(error) if is_shortage(&error) => {
-                        tracing::warn!(%error, "cannot accept connections for now");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        self.note_shortage(Some(&error));
+                        (self.on_shortage)();
+                        tokio::time::sleep(SHORTAGE_PAUSE).await;
                     }
+                    // Such as one that was reset meanwhile.
                     Err(error) => tracing::debug!(%error, "a connection was lost before it was accepted"),
                 }
             }
         })
     }
+}
+
+fn incoming(stream: std::net::TcpStream, peer: SocketAddr) -> Incoming {
+    Incoming { peer, open: Box::new(move || Ok(Box::new(TcpStream::from_std(stream)?))) }
 }
 
 /// Makes a stream independent of the event loop that accepted it.

@@ -131,17 +131,6 @@ fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
     Answer { head: fields, content, ticket }
 }
 
-/// The answer to a request whose handling panicked.
-pub(crate) fn internal(worker: &Rc<Worker>, request: &Request) -> Answer {
-    worker.gateway.metrics().panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let mut ticket = Ticket::open(worker, request);
-    ticket.dialect = berry_wire::dialect_of_path(request.path());
-    if let Ok(target) = routes::find(request.method(), request.method_name(), request.path()) {
-        ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
-    }
-    refuse(&Failure::new(Code::Internal, "a fault of Berry's own; its log says where"), &[], ticket)
-}
-
 impl From<BodyError> for NoAnswer {
     fn from(error: BodyError) -> Self {
         match error {

@@ -7,15 +7,54 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use berry_vocab::Moment;
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter, DuplexStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::{client, server};
 
 /// A byte stream in both directions: a socket, a TLS session on one, or a pipe in memory.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// From now on, closing it tells the peer that something was cut, where it has a way to say so. What the peer has not
+    /// taken yet is given up.
+    fn reset_on_close(&mut self) {}
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+impl Stream for TcpStream {
+    fn reset_on_close(&mut self) {
+        // Where the system refuses, the connection is broken already.
+        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Stream for DuplexStream {}
+
+impl<T: Stream> Stream for BufWriter<T> {
+    fn reset_on_close(&mut self) {
+        self.get_mut().reset_on_close();
+    }
+}
+
+impl<T: Stream> Stream for server::TlsStream<T> {
+    fn reset_on_close(&mut self) {
+        self.get_mut().0.reset_on_close();
+    }
+}
+
+impl<T: Stream> Stream for client::TlsStream<T> {
+    fn reset_on_close(&mut self) {
+        self.get_mut().0.reset_on_close();
+    }
+}
+
+impl<T: Stream + ?Sized> Stream for Box<T> {
+    fn reset_on_close(&mut self) {
+        (**self).reset_on_close();
+    }
+}
 
 /// Any such stream. The indirect call costs nanoseconds beside a system call.
 pub type Io = Box<dyn Stream>;

@@ -1,11 +1,11 @@
 //! The workers: threads with an event loop each, and the hand that gives them connections. A new connection goes to the worker
-//! that has the fewest; from then on nothing of it crosses threads.
+//! that has the fewest; from then on nothing of it crosses threads. When there is no room for it, one that is idle makes room.
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::downstream;
 use crate::gateway::Gateway;
 use crate::ports::{Clock, Connector, Disk, Incoming};
+use crate::room::{Fullness, Room};
 use crate::worker::Worker;
 
 /// How the workers are made.
@@ -32,11 +33,16 @@ pub struct WorkersOptions {
     pub seed: u64,
     /// Makes a connector for each worker.
     pub connector: fn() -> Rc<dyn Connector>,
+    /// How many files the process may have open, its connections among them.
+    pub open_files: u64,
 }
 
 /// Running workers.
 pub struct Workers {
     handles: Vec<Handle>,
+    room: Room,
+    /// Whether the last client that came found no room.
+    is_full: AtomicBool,
 }
 
 struct Handle {
@@ -47,8 +53,10 @@ struct Handle {
 
 /// What a worker is told.
 enum Order {
-    /// Serve this connection.
-    Serve(Incoming),
+    /// Serve this connection, if there is or can be made room for it.
+    Serve(Incoming, Fullness),
+    /// The system has no descriptor left: give some back.
+    MakeRoom,
     /// Wake the connections, which will see that the gateway drains.
     Drain,
     /// End, whatever is in flight.
@@ -79,14 +87,40 @@ impl Workers {
             })?;
             Ok(Handle { sender, connections, thread })
         };
-        Ok(Self { handles: (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()? })
+        let handles = (0..options.threads.max(1)).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { handles, room: Room::new(options.open_files), is_full: AtomicBool::new(false) })
     }
 
     /// Gives a connection to the worker that has the fewest.
     pub fn serve(&self, incoming: Incoming) {
+        let fullness = self.room.fullness(self.connections());
+        self.tell_fullness(fullness);
         if let Some(handle) = self.handles.iter().min_by_key(|handle| handle.connections.load(Relaxed)) {
             handle.connections.fetch_add(1, Relaxed);
-            let _ = handle.sender.send(Order::Serve(incoming));
+            let _ = handle.sender.send(Order::Serve(incoming, fullness));
+        }
+    }
+
+    /// What a listener calls that finds no descriptor left.
+    pub fn relief(&self) -> Box<dyn Fn() + Send> {
+        let senders: Vec<_> = self.handles.iter().map(|handle| handle.sender.clone()).collect();
+        Box::new(move || senders.iter().for_each(|sender| drop(sender.send(Order::MakeRoom))))
+    }
+
+    /// Tells the operator once when there is no room any more, and once when there is again.
+    fn tell_fullness(&self, fullness: Fullness) {
+        let connections = self.connections();
+        match fullness {
+            Fullness::Full if !self.is_full.swap(true, Relaxed) => {
+                tracing::warn!(
+                    connections,
+                    "no room for more clients: idle ones are closed; raise the limit of open files"
+                );
+            }
+            Fullness::Roomy if self.is_full.swap(false, Relaxed) => {
+                tracing::info!(connections, "room for clients again")
+            }
+            _ => {}
         }
     }
 
@@ -124,17 +158,36 @@ async fn run(
     tokio::task::spawn_local(async move { sweeper.sweep().await });
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Serve(incoming) => {
+            Order::Serve(incoming, fullness) => {
                 let guard = Counted(count.clone());
+                if !has_room(&worker, fullness) {
+                    // Dropped: with no descriptor to spare there is no way to tell it more.
+                    continue;
+                }
                 let (worker, tls) = (worker.clone(), tls.clone());
                 tokio::task::spawn_local(async move {
                     let _guard = guard;
                     serve_connection(worker, incoming, tls).await;
                 });
             }
+            Order::MakeRoom => {
+                worker.make_room();
+            }
             Order::Drain => worker.wake_all(),
             Order::Stop => break,
         }
+    }
+}
+
+/// Whether one more connection can be served, after what it takes to make room for it.
+fn has_room(worker: &Worker, fullness: Fullness) -> bool {
+    match fullness {
+        Fullness::Roomy => true,
+        Fullness::Scarce => {
+            worker.pool.shrink();
+            true
+        }
+        Fullness::Full => worker.make_room(),
     }
 }
 

@@ -8,5 +8,5 @@ mod relay;
 pub(crate) mod route;
 mod ticket;
 
-pub(crate) use relay::Flow;
+pub(crate) use relay::{Cut, Flow};
 pub(crate) use ticket::{Attempt, Outcome, Ticket};

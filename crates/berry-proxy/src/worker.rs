@@ -4,12 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use berry_vocab::{Dice, Moment, SeededDice};
 
 use crate::gateway::Gateway;
+use crate::places::Places;
 use crate::ports::{Clock, Connector};
 use crate::upstream::Pool;
 
@@ -30,14 +30,7 @@ pub struct Worker {
     /// The time when it was last asked for.
     recent: Cell<Moment>,
     date: Date,
-    connections: RefCell<Connections>,
-}
-
-/// The wakers of open connections, so that a drain reaches those that wait for nothing but their next request.
-#[derive(Default)]
-struct Connections {
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    pub(crate) places: Places,
 }
 
 impl Worker {
@@ -52,7 +45,7 @@ impl Worker {
             dice: RefCell::new(SeededDice::new(seed)),
             recent: Cell::new(Moment::ZERO),
             date: Date::default(),
-            connections: RefCell::default(),
+            places: Places::default(),
         })
     }
 
@@ -66,7 +59,14 @@ impl Worker {
 
     /// Wakes every connection, so that it sees that the gateway is draining.
     pub fn wake_all(&self) {
-        self.connections.borrow().wakers.iter().flatten().for_each(Waker::wake_by_ref);
+        self.places.wake_all();
+    }
+
+    /// Gives descriptors back: those of idle connections to providers, and of the client that has been idle for longest.
+    /// `false`: no client is idle.
+    pub(crate) fn make_room(&self) -> bool {
+        self.pool.shrink();
+        self.places.make_room()
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -92,30 +92,6 @@ impl Worker {
     /// Appends the `date` field line of a second.
     pub(crate) fn push_date(&self, unix_seconds: u64, out: &mut Vec<u8>) {
         self.date.push(unix_seconds, out);
-    }
-
-    pub(crate) fn enter(&self, waker: Waker) -> usize {
-        let mut connections = self.connections.borrow_mut();
-        match connections.free.pop() {
-            Some(place) => {
-                if let Some(slot) = connections.wakers.get_mut(place) {
-                    *slot = Some(waker);
-                }
-                place
-            }
-            None => {
-                connections.wakers.push(Some(waker));
-                connections.wakers.len() - 1
-            }
-        }
-    }
-
-    pub(crate) fn leave(&self, place: usize) {
-        let mut connections = self.connections.borrow_mut();
-        if let Some(slot) = connections.wakers.get_mut(place) {
-            *slot = None;
-            connections.free.push(place);
-        }
     }
 }
 

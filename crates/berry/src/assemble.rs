@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
 use crate::signals::Signals;
-use crate::{random, terminal};
+use crate::{limits, random, terminal};
 
 /// How long connections may take to end when there is no more time for them (failure model, K6).
 const FAST_STOP: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     Ok(Prepared {
         gateway: Gateway::new(snapshot, live, clock.clone()),
         clock,
-        workers: WorkersOptions { threads, tls: data_tls, seed: 0, connector },
+        workers: WorkersOptions { threads, tls: data_tls, seed: 0, connector, open_files: limits::open_files() },
         admin_tls: admin_tls.map(Tls::new),
     })
 }
@@ -100,8 +100,8 @@ impl Assembly {
         // Each process rolls dice of its own, else replicas would choose in step.
         prepared.workers.seed = u64::from_le_bytes(random::bytes()?);
         // Before the threads: a busy port should be told at once, and leave nothing behind.
-        let data = bind(config.server.listen, "[server] listen in the file, --listen or BIND_ADDRESS")?;
-        let admin = bind(config.admin.listen, "[admin] listen in the file")?;
+        let mut data = bind(config.server.listen, "[server] listen in the file, --listen or BIND_ADDRESS")?;
+        let mut admin = bind(config.admin.listen, "[admin] listen in the file")?;
         let urls = Urls {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
             admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
@@ -112,6 +112,9 @@ impl Assembly {
                 "look at the limits of this process (ulimit -a)",
             )
         })?;
+        // Descriptors are the process's: whichever listener finds none left, clients that are idle give theirs.
+        data.on_shortage(workers.relief());
+        admin.on_shortage(workers.relief());
         Ok(Self {
             control: ControlPlane::new(prepared.gateway.clone(), prepared.workers.threads, prepared.admin_tls),
             gateway: prepared.gateway,

@@ -9,3 +9,8 @@ pub(crate) fn raise_open_files() {
     // Where it cannot be had, what there is must do.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
+
+/// How many files the process may have open.
+pub(crate) fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}

@@ -6,34 +6,23 @@ mod wire;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_http1::{Fault, Limits, find_head_end, read_request};
-use berry_vocab::{Code, Failure};
-use tokio::io::AsyncWriteExt;
+use berry_vocab::{Code, Failure, Moment};
 
-use crate::answer::begin_head;
+use crate::answer::Answer;
 use crate::client::Request;
-use crate::downstream::{Place, unreadable, unwinding};
-use crate::path;
+use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse, refuse_unreadable};
+use crate::places::Place;
 use crate::ports::Io;
 use crate::worker::Worker;
 
 use wire::{Read, Wire};
 
-/// How long a connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(75);
-
 /// How long one may that was opened while the gateway was draining: enough for a probe that asks whether it is ready.
 const LATE: Duration = Duration::from_secs(1);
-
-/// How long a head may take from its first byte (failure model, C11).
-const HEAD: Duration = Duration::from_secs(10);
-
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How the connection ended.
 pub(super) enum Ended {
@@ -57,6 +46,8 @@ struct Connection {
     wire: Wire,
     request: Request,
     place: Place,
+    /// Since when it has waited for its next request.
+    idle_since: Moment,
     is_first: bool,
 }
 
@@ -66,6 +57,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
         wire: Wire::new(io, worker.clone()),
         request: Request::new(peer),
         place: Place::new(worker.clone()),
+        idle_since: Moment::ZERO,
         is_first: true,
         worker,
     };
@@ -77,8 +69,11 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
                 return Ended::Http2 { io: connection.wire.io, read: connection.wire.input };
             }
             Next::Closed => return Ended::Closed,
-            Next::Refused(fault) => return connection.refuse(fault).await,
-            Next::TimedOut => return connection.time_out().await,
+            Next::Refused(fault) => return connection.tell(|worker, it| refuse_unreadable(worker, it, fault)).await,
+            Next::TimedOut => {
+                let failure = Failure::new(Code::RequestTimeout, "the head of the request took too long to arrive");
+                return connection.tell(|worker, it| refuse(worker, it, &failure)).await;
+            }
         }
         if !connection.exchange().await {
             return Ended::Closed;
@@ -91,15 +86,19 @@ impl Connection {
     async fn exchange(&mut self) -> bool {
         self.is_first = false;
         self.wire.begin(&self.request.head);
-        let handled = unwinding::catch(path::handle(&self.worker, &self.request, &mut self.wire)).await;
-        let (answer, panicked) = match handled {
-            Ok(Some(answer)) => (answer, false),
-            Ok(None) => return false,
-            Err(unwinding::Panicked) => (path::internal(&self.worker, &self.request), true),
+        let (answer, is_sound) = match handle(&self.worker, &self.request, &mut self.wire).await {
+            Handled::Answer(answer) => (answer, true),
+            Handled::Gone => return false,
+            Handled::Panicked(answer) => (answer, false),
         };
         // A body that was not read is skipped if it is here already; else the connection cannot go on.
-        let keep = !panicked && self.request.head.keep_alive && self.wire.skip_body() && !self.is_draining();
+        let keep = is_sound && self.wire.skip_body() && self.request.head.keep_alive && !self.is_draining();
         relay::relay(&mut self.wire, &self.request, answer, keep).await && keep
+    }
+
+    /// Whether the connection must not wait for its next request any longer.
+    fn must_close(&mut self, cx: &Context<'_>) -> bool {
+        self.place.rest(cx, self.idle_since) || (!self.request.is_late && self.place.poll_draining(cx))
     }
 
     fn is_draining(&self) -> bool {
@@ -109,6 +108,7 @@ impl Connection {
     /// Waits for the next request's head.
     async fn next(&mut self) -> Next {
         self.wire.set_deadline(if self.request.is_late { LATE } else { IDLE });
+        self.idle_since = self.worker.recent();
         let (mut scanned, mut has_begun) = (0, false);
         let next = poll_fn(|cx| self.poll_next(cx, &mut scanned, &mut has_begun)).await;
         self.wire.lift_deadline();
@@ -119,6 +119,7 @@ impl Connection {
         loop {
             if !self.wire.input.is_empty() {
                 if !std::mem::replace(has_begun, true) {
+                    self.place.resume();
                     self.wire.set_deadline(HEAD);
                 }
                 if let Some(next) = self.read_head(scanned) {
@@ -128,11 +129,7 @@ impl Connection {
             match self.wire.poll_read(cx) {
                 Poll::Ready(Read::Some) => {}
                 Poll::Ready(Read::End) => return Poll::Ready(Next::Closed),
-                Poll::Pending
-                    if self.wire.input.is_empty() && !self.request.is_late && self.place.poll_draining(cx) =>
-                {
-                    return Poll::Ready(Next::Closed);
-                }
+                Poll::Pending if self.wire.input.is_empty() && self.must_close(cx) => return Poll::Ready(Next::Closed),
                 Poll::Pending => {
                     let silent = self.wire.input.is_empty();
                     return self.wire.poll_deadline(cx).map(|()| if silent { Next::Closed } else { Next::TimedOut });
@@ -173,29 +170,11 @@ impl Connection {
         }
     }
 
-    /// Tells a client that its message cannot be read, and closes.
-    async fn refuse(mut self, fault: Fault) -> Ended {
-        self.worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
-        tracing::debug!(peer = %self.request.peer, %fault, "a message was refused");
-        self.tell(fault.status(), &unreadable(fault)).await
-    }
-
-    async fn time_out(mut self) -> Ended {
-        let failure = Failure::new(Code::RequestTimeout, "the head of the request took too long to arrive");
-        self.tell(408, &failure).await
-    }
-
-    async fn tell(&mut self, status: u16, failure: &Failure) -> Ended {
-        let body = berry_wire::render(failure, berry_vocab::Protocol::OpenAi, "").body;
-        let mut out = begin_head(status);
-        berry_http1::push_field(&mut out, b"content-type", b"application/json");
-        berry_http1::push_field(&mut out, b"connection", b"close");
-        berry_http1::push_field(&mut out, b"content-length", body.len().to_string().as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&body);
-        if self.wire.io.write_all(&out).await.is_ok() {
-            self.wire.linger().await;
-        }
+    /// Tells a client that its message was no request, and closes.
+    async fn tell(mut self, why: impl FnOnce(&Rc<Worker>, &Request) -> Answer) -> Ended {
+        let unreadable = Request::unreadable(self.request.peer);
+        let answer = why(&self.worker, &unreadable);
+        relay::relay(&mut self.wire, &unreadable, answer, false).await;
         Ended::Closed
     }
 }

@@ -1,34 +1,39 @@
 //! A client's HTTP/2 connection, by hyper. Each request is put into the form that HTTP/1 has, so that the stations see one form.
 
-use std::future::{Future, poll_fn};
+mod body;
+mod replay;
+mod streams;
+
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use berry_http1::{Fault, Limits, RequestHead, push_field, read_request};
+use berry_http1::{Fault, Limits, Method, RequestHead, push_field, read_request};
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 
 use crate::answer::{Answer, Content};
-use crate::client::{BODY_IDLE, BodyError, Client, Request};
+use crate::client::{BodyError, Client, Pace, Request};
 use crate::deadline::Deadline;
-use crate::downstream::{Place, unreadable, unwinding};
-use crate::local_executor::LocalExecutor;
-use crate::path;
+use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse_unreadable};
+use crate::places::Place;
 use crate::ports::Io;
-use crate::station::{Flow, Ticket};
+use crate::station::Flow;
 use crate::worker::Worker;
+
+use body::AnswerBody;
+use replay::Replay;
+use streams::Streams;
 
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 256;
@@ -36,28 +41,60 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// What is kept of one stream's answer that its client has not taken; then upstream is not read any more.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// How long a client may take to close a connection that it was told to leave.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves a connection whose TLS handshake agreed on HTTP/2, if it keeps to that in time.
+pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: SocketAddr) {
+    let mut read = vec![0; HTTP2_PREFACE.len()];
+    let arrived = tokio::time::timeout(HEAD, io.read_exact(&mut read)).await;
+    if matches!(arrived, Ok(Ok(_))) && read == HTTP2_PREFACE {
+        serve(worker, io, read, peer).await;
+    } else {
+        tracing::debug!(%peer, "a client agreed on HTTP/2, and did not speak it");
+    }
+}
+
 /// Serves the connection until it ends. `read`: what was read of it already.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: SocketAddr) {
     let of_requests = worker.clone();
     let service = service_fn(move |request| answer(of_requests.clone(), peer, request));
-    let connection = Builder::new(LocalExecutor)
+    let streams = Streams::new(worker.clone());
+    let connection = Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEADER_LIST)
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(Replay { read: Bytes::from(read), io }), service);
+        .serve_connection(TokioIo::new(Replay::new(read, io)), service);
     let mut connection = pin!(connection);
     let mut place = Place::new(worker);
     let mut is_told = false;
     let ended = poll_fn(|cx| {
-        if !is_told && place.poll_draining(cx) {
+        if !is_told && (place.poll_draining(cx) || streams.have_rested(cx, IDLE)) {
             is_told = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        // An answer that the client has not taken would hold the connection open after its stream's end.
+        if is_told && streams.have_rested(cx, IDLE + GOODBYE) {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = connection.as_mut().poll(cx);
+        let must_close = match streams.idle_since() {
+            Some(since) => place.rest(cx, since),
+            None => {
+                place.resume();
+                false
+            }
+        };
+        if must_close { Poll::Ready(Ok(())) } else { polled }
     });
     if let Err(error) = ended.await {
         tracing::debug!(%peer, %error, "an HTTP/2 connection ended");
@@ -72,15 +109,12 @@ async fn answer(
     let (parts, incoming) = request.into_parts();
     let mut request = Request::new(peer);
     if let Err(fault) = translate(&parts, &mut request) {
-        worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
-        tracing::debug!(%peer, %fault, "a message was refused");
-        return Ok(refusal(fault));
+        return Ok(response(refuse_unreadable(&worker, &Request::unreadable(peer), fault), false));
     }
     let mut client = Http2Client { worker: worker.clone(), incoming, deadline: Deadline::default() };
-    match unwinding::catch(path::handle(&worker, &request, &mut client)).await {
-        Ok(Some(answer)) => Ok(response(answer, request.method() == berry_http1::Method::Head)),
-        Ok(None) => Err(io::Error::other("the client is gone")),
-        Err(unwinding::Panicked) => Ok(response(path::internal(&worker, &request), false)),
+    match handle(&worker, &request, &mut client).await {
+        Handled::Answer(answer) | Handled::Panicked(answer) => Ok(response(answer, request.method() == Method::Head)),
+        Handled::Gone => Err(io::Error::other("the client is gone")),
     }
 }
 
@@ -104,15 +138,6 @@ fn translate(parts: &http::request::Parts, request: &mut Request) -> Result<(), 
     let complete = read_request(out, &limits, &mut head)?;
     request.head = head;
     if complete { Ok(()) } else { Err(Fault::Malformed("the head does not end")) }
-}
-
-/// The answer to a message that cannot be read.
-fn refusal(fault: Fault) -> Response<AnswerBody> {
-    let body = berry_wire::render(&unreadable(fault), berry_vocab::Protocol::OpenAi, "").body;
-    let mut response = Response::new(AnswerBody::Whole(body.into(), None));
-    *response.status_mut() = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 fn is_framing(name: &HeaderName) -> bool {
@@ -158,8 +183,9 @@ impl Client for Http2Client {
             return Err(BodyError::too_large(limit));
         }
         let mut body: Vec<u8> = Vec::with_capacity(usize::try_from(self.incoming.size_hint().lower()).unwrap_or(0));
+        let pace = Pace::new(self.worker.now());
         loop {
-            let due = self.worker.now().after(BODY_IDLE);
+            let due = pace.due(self.worker.now(), body.len());
             self.deadline.set(self.worker.clock.instant(due));
             let frame = poll_fn(|cx| match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -186,99 +212,5 @@ impl Client for Http2Client {
 
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
-    }
-}
-
-/// An answer's body as hyper polls it.
-enum AnswerBody {
-    Whole(Bytes, Option<Ticket>),
-    /// The flow, and whether it is over.
-    Stream(Box<Flow>, bool),
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match self.get_mut() {
-            AnswerBody::Whole(bytes, ticket) => {
-                drop(ticket.take());
-                let bytes = std::mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
-            }
-            AnswerBody::Stream(_, true) => Poll::Ready(None),
-            AnswerBody::Stream(flow, is_over) => {
-                let worker = flow.worker().clone();
-                let mut scratch = worker.scratch.borrow_mut();
-                let Ok(piece) = ready!(flow.poll_piece(cx, &mut scratch)) else {
-                    *is_over = true;
-                    return Poll::Ready(Some(Err(io::Error::other("the upstream's answer was cut"))));
-                };
-                *is_over = piece.last;
-                if piece.len == 0 {
-                    return Poll::Ready(None);
-                }
-                let data = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            AnswerBody::Whole(bytes, _) => bytes.is_empty(),
-            AnswerBody::Stream(_, is_over) => *is_over,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            AnswerBody::Whole(bytes, _) => SizeHint::with_exact(bytes.len() as u64),
-            AnswerBody::Stream(flow, _) => flow.length().map_or_else(SizeHint::default, SizeHint::with_exact),
-        }
-    }
-}
-
-/// A connection of which some bytes have been read already.
-struct Replay {
-    read: Bytes,
-    io: Io,
-}
-
-impl AsyncRead for Replay {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
-        }
-        let len = self.read.len().min(buffer.remaining());
-        buffer.put_slice(&self.read.split_to(len));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Replay {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }

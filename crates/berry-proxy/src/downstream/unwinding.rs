@@ -1,21 +1,42 @@
-//! A panic in one request is that request's alone.
+//! A panic in one request is that request's alone: it is caught here, before its answer begins and while it is on its way.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use crate::station::{Cut, Flow};
+use crate::upstream::Piece;
+use crate::worker::Worker;
 
 /// The request's handling panicked; the panic hook has logged where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panicked;
 
 /// Runs `future`, and catches its panic. What it leaves behind is dropped, or is of the request alone.
-pub(crate) async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(crate) async fn catch<T>(worker: &Worker, future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(|cx| match or_count(worker, || future.as_mut().poll(cx)) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(Err(Panicked)),
+        Err(Panicked) => Poll::Ready(Err(Panicked)),
     })
     .await
+}
+
+/// The next piece of an answer. A panic cuts it.
+pub(crate) fn poll_piece(flow: &mut Flow, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
+    let worker = flow.worker().clone();
+    or_count(&worker, || flow.poll_piece(cx, buffer)).unwrap_or_else(|Panicked| {
+        flow.give_up();
+        Poll::Ready(Err(Cut))
+    })
+}
+
+fn or_count<T>(worker: &Worker, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        worker.gateway.metrics().panics.fetch_add(1, Relaxed);
+        Panicked
+    })
 }

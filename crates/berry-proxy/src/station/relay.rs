@@ -76,6 +76,11 @@ impl Flow {
         }
     }
 
+    /// Notes that the answer ends here for a fault of Berry's own.
+    pub(crate) fn give_up(&mut self) {
+        self.ticket.end(Outcome::Failed(Code::Internal));
+    }
+
     fn expect_more(&mut self) {
         let idle = self.ticket.worker.now().after(self.streamed.limits.idle);
         let due = self.total_due.map_or(idle, |total| total.min(idle));

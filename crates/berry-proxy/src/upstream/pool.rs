@@ -58,6 +58,11 @@ impl Pool {
         of_endpoint.connections.push_back((io, now));
     }
 
+    /// Closes all connections that nobody uses now.
+    pub(crate) fn shrink(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
     /// Closes connections that have been idle for too long or that the provider has closed.
     pub(crate) fn sweep(&self, now: Moment) {
         self.idle.borrow_mut().retain(|_, of_endpoint| {

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use berry_http1::{Method, Version, chunk_size_line, push_decimal, push_field};
 use tokio::io::AsyncWrite;
@@ -13,10 +12,8 @@ use tokio::io::AsyncWrite;
 use crate::answer::{Answer, Content};
 use crate::client::{Client, Request};
 use crate::downstream::h1::wire::Wire;
+use crate::downstream::{STALL, unwinding};
 use crate::station::Flow;
-
-/// How long a client may take nothing of what is there for it (failure model, C10).
-const STALL: Duration = Duration::from_secs(60);
 
 /// How the body is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,18 +114,34 @@ impl Writer<'_> {
                 return Poll::Ready(Ok(()));
             }
             let mut scratch = worker.scratch.borrow_mut();
-            match flow.poll_piece(cx, &mut scratch) {
+            match unwinding::poll_piece(flow, cx, &mut scratch) {
                 Poll::Ready(Ok(piece)) => {
                     *is_over = piece.last;
                     self.offer_piece(cx, scratch.get(..piece.len).unwrap_or_default(), piece.last)?;
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(self.cut())),
                 Poll::Pending => {
                     drop(scratch);
                     return self.wire.poll_gone(cx).map(|()| Err(Broken));
                 }
             }
         }
+    }
+
+    /// Breaks the answer off. Where only the connection's end ends the body, an ordinary end would make the part look whole.
+    fn cut(&mut self) -> Broken {
+        if self.framing == Framing::UntilClose {
+            self.wire.io.reset_on_close();
+        }
+        Broken
+    }
+
+    /// Gives up a client that takes nothing. The system's buffers would hold what it has not taken for minutes more.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.wire.poll_deadline(cx).map(|()| {
+            self.wire.io.reset_on_close();
+            Err(Broken)
+        })
     }
 
     fn offer_piece(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Result<(), Broken> {
@@ -188,7 +201,7 @@ impl Writer<'_> {
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(Broken)),
                 Poll::Pending if self.wire.poll_gone(cx).is_ready() => return Poll::Ready(Err(Broken)),
-                Poll::Pending => return self.wire.poll_deadline(cx).map(|()| Err(Broken)),
+                Poll::Pending => return self.poll_stall(cx),
             }
         }
         self.pending.clear();
@@ -206,7 +219,7 @@ impl Writer<'_> {
                 if self.wire.poll_gone(cx).is_ready() {
                     return Poll::Ready(Err(Broken));
                 }
-                self.wire.poll_deadline(cx).map(|()| Err(Broken))
+                self.poll_stall(cx)
             }
         }
     }

@@ -11,7 +11,7 @@ use berry_vocab::{Code, Failure};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use crate::client::{BODY_IDLE, BodyError, Client};
+use crate::client::{BodyError, Client, Pace};
 use crate::deadline::Deadline;
 use crate::ports::Io;
 use crate::worker::Worker;
@@ -19,9 +19,18 @@ use crate::worker::Worker;
 /// How much of pipelined requests is read ahead while one is being answered.
 const READ_AHEAD: usize = 16 * 1024;
 
-/// How long a closing connection is read from, so that the last answer is not lost to a reset; and how much.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 64 * 1024;
+/// For how long, and how much, a closing connection is read from, so that the last answer is not lost to a reset.
+#[derive(Clone, Copy)]
+struct Linger {
+    time: Duration,
+    bytes: u64,
+}
+
+/// Behind a whole request, or within a body of which too much has come (failure model, C14).
+const BRIEFLY: Linger = Linger { time: Duration::from_secs(1), bytes: 64 * 1024 };
+
+/// Before a body that nobody asked for: many clients write all of it before they read their answer.
+const PAST_BODY: Linger = Linger { time: Duration::from_secs(5), bytes: 1 << 20 };
 
 /// What a read brought.
 pub(super) enum Read {
@@ -40,6 +49,8 @@ pub(super) struct Wire {
     /// The part of the request's body that has not been read.
     body: Framing,
     expects_continue: bool,
+    /// How its end would go now.
+    linger: Linger,
 }
 
 impl Wire {
@@ -51,6 +62,7 @@ impl Wire {
             deadline: Deadline::default(),
             body: Framing::None,
             expects_continue: false,
+            linger: BRIEFLY,
         }
     }
 
@@ -58,6 +70,7 @@ impl Wire {
     pub(super) fn begin(&mut self, head: &RequestHead) {
         self.body = head.framing;
         self.expects_continue = head.expects_continue;
+        self.linger = if head.framing == Framing::None { BRIEFLY } else { PAST_BODY };
     }
 
     /// Moves a head from the front of the input to `head`.
@@ -101,28 +114,31 @@ impl Wire {
             Framing::Length(length) if !self.expects_continue && length <= self.input.len() as u64 => {
                 self.input.drain(..usize::try_from(length).unwrap_or(usize::MAX));
                 self.body = Framing::None;
+                self.linger = BRIEFLY;
                 true
             }
             _ => false,
         }
     }
 
-    /// Ends Berry's side, then reads on for a moment: bytes that lie unread when a socket closes would reset the connection
-    /// and take the answer with them.
+    /// Ends Berry's side, then reads on for a while: bytes that lie unread when a socket closes would reset the connection and
+    /// take the answer with them.
     pub(super) async fn linger(&mut self) {
+        let linger = self.linger;
+        let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes);
         let discard = async {
             self.io.shutdown().await?;
-            let mut left = LINGER_BYTES;
             let mut sink = [0; 4096];
+            let mut left = most;
             while left > 0 {
                 match self.io.read(&mut sink).await? {
                     0 => break,
-                    read => left = left.saturating_sub(read),
+                    read => left = left.saturating_sub(read as u64),
                 }
             }
             std::io::Result::Ok(())
         };
-        let _ = tokio::time::timeout(LINGER, discard).await;
+        let _ = tokio::time::timeout(linger.time, discard).await;
     }
 
     /// Reads a body of known length, straight into a buffer of its own.
@@ -136,9 +152,10 @@ impl Wire {
         let mut body = BytesMut::with_capacity(length);
         body.extend_from_slice(&self.input);
         self.input.clear();
+        let pace = Pace::new(self.worker.now());
         while body.len() < length {
+            self.set_due(pace, body.len());
             let missing = length - body.len();
-            self.set_deadline(BODY_IDLE);
             let mut space = (&mut body).limit(missing);
             let mut reading = pin!(self.io.read_buf(&mut space));
             let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
@@ -154,8 +171,15 @@ impl Wire {
         Ok(body.freeze())
     }
 
+    /// Sets the limit for the next byte of a body.
+    fn set_due(&mut self, pace: Pace, received: usize) {
+        let due = pace.due(self.worker.now(), received);
+        self.deadline.set(self.worker.clock.instant(due));
+    }
+
     async fn read_chunks(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         let (mut reader, mut body) = (ChunkedReader::default(), Vec::new());
+        let pace = Pace::new(self.worker.now());
         loop {
             let decoded = reader.decode(&mut self.input).map_err(|fault| {
                 BodyError::Refused(Failure::new(Code::InvalidRequest, format!("the body is malformed: {fault}")))
@@ -163,12 +187,13 @@ impl Wire {
             body.extend_from_slice(self.input.get(..decoded.data).unwrap_or_default());
             self.input.drain(..decoded.consumed);
             if body.len() > limit {
+                self.linger = BRIEFLY;
                 return Err(BodyError::too_large(limit as u64));
             }
             if decoded.done {
                 return Ok(body.into());
             }
-            self.set_deadline(BODY_IDLE);
+            self.set_due(pace, body.len());
             let more = poll_fn(|cx| match self.poll_read(cx) {
                 Poll::Ready(Read::Some) => Poll::Ready(Ok(())),
                 Poll::Ready(Read::End) => Poll::Ready(Err(BodyError::Gone)),
@@ -197,6 +222,7 @@ impl Client for Wire {
             Framing::Chunked => self.read_chunks(usize::try_from(limit).unwrap_or(usize::MAX)).await?,
         };
         self.body = Framing::None;
+        self.linger = BRIEFLY;
         Ok(body)
     }
 
