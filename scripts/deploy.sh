@@ -87,8 +87,8 @@ make_config() {
   else
     say "writing a starter configuration"
     do_root "$binary" init --output "$config"
-    do_root chown root:berry "$config"
-    do_root chmod 0640 "$config"
+    do_root chown berry:berry "$config"
+    do_root chmod 0600 "$config"
     # It has no real keys yet.
     start=
   fi

@@ -172,7 +172,6 @@ fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
     assert_eq!((plain.server.max_in_flight, plain.server.max_body_memory), (None, 1 << 30));
     assert_eq!((plain.providers[0].max_concurrent, plain.providers[0].adaptive_concurrency), (None, true));
     assert_eq!((plain.models[0].max_concurrent, plain.models[0].hedge), (None, None));
-
     let text = GOOD
         .replace(
             "[models.gpt]",
@@ -189,7 +188,6 @@ fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
     assert_eq!((config.server.max_in_flight, config.server.max_body_memory), (Some(7), 64 << 20));
     assert_eq!((config.providers[0].max_concurrent, config.providers[0].adaptive_concurrency), (Some(8), false));
     assert_eq!(config.models[0].max_concurrent, Some(9));
-
     for (written, after, max_share) in [
         ("{}", HedgeAfter::P95, 0.05),
         ("{ after_ms = \"p95\", max_share = 1 }", HedgeAfter::P95, 1.0),

@@ -73,9 +73,11 @@ fn print_for_people(loaded: &Loaded, unusable: &[String]) {
 fn print_for_programs(loaded: &Loaded, unusable: &[String]) {
     let mut report = to_json(&loaded.problems);
     if let Some(problems) = report.get_mut("problems").and_then(Value::as_array_mut) {
-        problems.extend(unusable.iter().map(|message| {
-            json!({"severity": "error", "line": 0, "column": 0, "path": "", "message": message, "remedy": ""})
-        }));
+        // In front, as they are about no line: the list stays in the order of the file.
+        let about_no_line = unusable.iter().map(|message| {
+            json!({"severity": "error", "line": 1, "column": 1, "path": "", "message": message, "remedy": ""})
+        });
+        problems.splice(0..0, about_no_line);
     }
     terminal::out(&format!("{report:#}\n"));
 }

@@ -112,6 +112,22 @@ fn check_finds_files_that_serve_could_not_use() {
 }
 
 #[test]
+fn check_in_json_is_in_the_order_of_lines_with_unusable_files_in_front() {
+    let text = config("http://127.0.0.1:9", &[("m", "m")], "[cache]");
+    let folder = Folder::with(&text.replace("[admin]", "[admin]\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\""));
+    for name in ["c.pem", "k.pem"] {
+        std::fs::write(folder.path().join(name), "not PEM").unwrap();
+    }
+    let ended = run(&["check", "--format", "json", "--config", &folder.config_text()]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    assert!(problems[0]["message"].as_str().unwrap().contains("no PEM"), "{report:#}");
+    let lines: Vec<u64> = problems.iter().map(|problem| problem["line"].as_u64().unwrap()).collect();
+    assert!(lines.is_sorted() && lines[0] == 1 && lines.len() >= 3, "{lines:?}");
+}
+
+#[test]
 fn the_schema_is_json_and_needs_no_configuration() {
     let ended = Ended::of(berry(&["check", "--schema"]).current_dir("/").output().unwrap());
     let schema: Value = serde_json::from_str(&ended.stdout).unwrap();

@@ -20,6 +20,15 @@ fn a_bad_configuration_ends_with_78_and_all_its_problems() {
 }
 
 #[test]
+fn systemd_does_not_try_a_bad_configuration_again() {
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/berry.service")).unwrap();
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key));
+    // Whatever runs beforehand would end with a status of its own.
+    assert_eq!(value("ExecStartPre="), None);
+    assert!(value("RestartPreventExitStatus=").unwrap().split(' ').any(|status| status == "78"));
+}
+
+#[test]
 fn a_missing_file_ends_with_78_and_says_how_to_get_one() {
     let ended = run(&["serve", "--config", "/nowhere/config.toml"]);
     assert_eq!(ended.status, Some(78));
