@@ -7,6 +7,7 @@ mod openai;
 use berry_vocab::{Failure, Protocol};
 use serde::Serialize;
 
+use crate::events::{Closing, Form, Grammar, Says};
 use crate::models::ModelCard;
 use crate::route::Operation;
 
@@ -32,6 +33,8 @@ pub(crate) struct Spec {
     pub(crate) error: fn(&Failure, &str) -> Vec<u8>,
     /// The event that ends a stream with this failure.
     pub(crate) event: fn(&Failure, EventContext<'_>) -> Vec<u8>,
+    /// How the streams of its operations are read.
+    pub(crate) events: fn(Operation) -> &'static Grammar,
     /// The list of models.
     pub(crate) list: fn(&[ModelCard<'_>]) -> Vec<u8>,
     /// One model.
@@ -66,6 +69,10 @@ pub(crate) struct EventContext<'a> {
 
 /// All protocols.
 pub(crate) static SPECS: [&Spec; 3] = [&openai::SPEC, &anthropic::SPEC, &gemini::SPEC];
+
+/// How a stream is read that no vendor documents: its clean end is a good one.
+pub(crate) static UNSTREAMED: Grammar =
+    Grammar { form: Form::Typed(&[("error", Says::Error)]), has_done: true, closing: Closing::Good, number: None };
 
 /// The row of a protocol.
 pub(crate) fn spec(protocol: Protocol) -> &'static Spec {

@@ -3,7 +3,8 @@
 use berry_vocab::{Code, Failure, Protocol};
 use serde::Serialize;
 
-use super::{EventContext, Route, Shape, Spec, common_status, sse, to_json};
+use super::{EventContext, Route, Shape, Spec, UNSTREAMED, common_status, sse, to_json};
+use crate::events::{Closing, Form, Grammar, Says};
 use crate::models::{ModelCard, rfc3339};
 use crate::route::Operation;
 
@@ -25,6 +26,7 @@ pub(super) static SPEC: Spec = Spec {
     status,
     error,
     event,
+    events,
     list,
     card,
 };
@@ -58,6 +60,27 @@ fn error(failure: &Failure, request_id: &str) -> Vec<u8> {
 
 fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
     sse(Some("error"), &error(failure, context.request_id))
+}
+
+/// A tool's block begins with its name, a block of text or thoughts with nothing.
+static EVENTS: Grammar = Grammar {
+    form: Form::Typed(&[
+        ("content_block_delta", Says::IfAny),
+        ("content_block_start", Says::IfAny),
+        ("content_block_stop", Says::Quiet),
+        ("ping", Says::Quiet),
+        ("message_start", Says::Quiet),
+        ("message_delta", Says::IfAny),
+        ("message_stop", Says::End),
+        ("error", Says::Error),
+    ]),
+    has_done: false,
+    closing: Closing::Bad,
+    number: None,
+};
+
+fn events(operation: Operation) -> &'static Grammar {
+    if operation == Operation::Messages { &EVENTS } else { &UNSTREAMED }
 }
 
 #[derive(Serialize)]

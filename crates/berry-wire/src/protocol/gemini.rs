@@ -1,9 +1,12 @@
 //! Google's Gemini API on the wire: errors in the form of google.rpc.Status, models as named resources.
 
-use berry_vocab::{Failure, Protocol};
-use serde::Serialize;
+use std::sync::LazyLock;
 
-use super::{EventContext, Route, Shape, Spec, common_status, sse, to_json};
+use berry_vocab::{Failure, Protocol};
+use serde::{Deserialize, Serialize};
+
+use super::{EventContext, Route, Shape, Spec, UNSTREAMED, common_status, sse, to_json};
+use crate::events::{Closing, Form, Grammar, Mark, Piece, Substance};
 use crate::models::ModelCard;
 use crate::route::Operation;
 
@@ -39,6 +42,7 @@ pub(super) static SPEC: Spec = Spec {
     status: common_status,
     error,
     event,
+    events,
     list,
     card,
 };
@@ -66,6 +70,62 @@ fn error(failure: &Failure, _request_id: &str) -> Vec<u8> {
 
 fn event(failure: &Failure, context: EventContext<'_>) -> Vec<u8> {
     sse(None, &error(failure, context.request_id))
+}
+
+static EVENTS: LazyLock<Grammar> = LazyLock::new(|| Grammar {
+    form: Form::Pieces {
+        marks: vec![
+            Mark::new("\"error\"", &["null"]),
+            Mark::new("\"finishReason\"", &["null"]),
+            Mark::new("\"blockReason\"", &["null"]),
+        ],
+        read: piece,
+    },
+    has_done: false,
+    closing: Closing::IfFinished,
+    number: None,
+});
+
+fn events(operation: Operation) -> &'static Grammar {
+    if operation == Operation::StreamGenerateContent { &EVENTS } else { &UNSTREAMED }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Chunk {
+    #[serde(default)]
+    candidates: Option<Vec<Candidate>>,
+    #[serde(default)]
+    prompt_feedback: Option<PromptFeedback>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    #[serde(default)]
+    content: Substance,
+    #[serde(default)]
+    finish_reason: Substance,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptFeedback {
+    #[serde(default)]
+    block_reason: Substance,
+}
+
+/// One reason finishes the whole: candidates are counted as one, and a prompt that is refused is an answer without any.
+fn piece(data: &[u8]) -> Option<Piece> {
+    let chunk: Chunk = serde_json::from_slice(data).ok()?;
+    let mut piece = Piece::default();
+    for candidate in chunk.candidates.unwrap_or_default() {
+        piece.add(0, candidate.content.0, candidate.finish_reason.0);
+    }
+    if let Some(feedback) = chunk.prompt_feedback {
+        piece.add(0, false, feedback.block_reason.0);
+    }
+    Some(piece)
 }
 
 #[derive(Serialize)]

@@ -1,4 +1,6 @@
-//! OpenAI's HTTP API on the wire. In a Responses stream an error is a `ResponseErrorEvent`, whose five fields are all required.
+//! OpenAI's HTTP API on the wire. How its streams are read stands in `openai/stream.rs`. In a Responses stream an error is a `ResponseErrorEvent`, whose five fields are all required.
+
+mod stream;
 
 use berry_vocab::{Code, Failure, Protocol};
 use serde::Serialize;
@@ -34,6 +36,7 @@ pub(super) static SPEC: Spec = Spec {
     status: common_status,
     error,
     event,
+    events: stream::events,
     list,
     card,
 };

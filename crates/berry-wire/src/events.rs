@@ -1,0 +1,175 @@
+//! Follows a stream of server-sent events as it passes, without changing or keeping it: has anything come yet that a client
+//! waits for, did an error come, is the stream at its end, and where do its events end.
+//!
+//! It runs on every piece of every stream. An event that lies whole in what was read is judged where it stands; once content
+//! has come, it is parsed only if a glance at it cannot rule out that it matters. It is no tap for usage and no translation, and
+//! knows nothing of Gemini's streams that are one JSON list instead of events.
+
+mod framing;
+mod grammar;
+mod judge;
+
+use crate::complaint::Complaint;
+use crate::route::Operation;
+use framing::{Fields, Framing, fields};
+use judge::Judge;
+
+pub(crate) use grammar::{Closing, Form, Grammar, Mark, Piece, Says, Substance};
+
+/// The largest event that is held where it comes in several pieces, and that is judged by more than its beginning.
+pub const MAX_EVENT_BYTES: usize = 1 << 20;
+
+/// How much of a larger one is kept: enough for the type that it begins with.
+const BEGINNING_BYTES: usize = 1 << 10;
+
+/// What one event of a stream says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing that a client waits for: a comment, a ping, the frame of an answer without anything in it.
+    Quiet,
+    /// Something that a client waits for. After the first such event, others may be called so without having been read.
+    Content,
+    /// What went wrong.
+    Error(Complaint),
+    /// That the stream is at its end.
+    End,
+}
+
+/// What a stream has come to when its connection ended cleanly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It is whole by its protocol.
+    Whole,
+    /// An error event came in the place of its end.
+    Failed(Complaint),
+    /// It stops short of its end.
+    Truncated,
+}
+
+/// Follows one stream. It is fed all bytes of it, in order.
+pub struct EventReader {
+    judge: Judge,
+    framing: Framing,
+    /// A byte order mark may stand before the first event.
+    is_first: bool,
+    /// What has come of an event that has not ended yet: all of it, or the beginning of one that is too large.
+    carry: Vec<u8>,
+    /// How much has come of it.
+    length: usize,
+}
+
+// === impl EventReader ===
+
+impl EventReader {
+    /// A reader for a stream that this operation answers with.
+    pub fn new(operation: Operation) -> Self {
+        EventReader {
+            judge: Judge::new(operation),
+            framing: Framing::default(),
+            is_first: true,
+            carry: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Takes `bytes` up to the end of the next event: how many they are, and what it says. `None`: all were taken, and no event
+    /// ended in them. A comment that stands alone is an event too, a quiet one.
+    pub fn next(&mut self, bytes: &[u8]) -> Option<(usize, Event)> {
+        // The LF of a CR LF that was split after an event belongs to no event.
+        let before = self.framing.rest_of_line_end(bytes);
+        let bytes = bytes.get(before..)?;
+        let Some(end) = self.framing.end_of_event(bytes) else {
+            self.hold(bytes);
+            return None;
+        };
+        let text = bytes.get(..end)?;
+        let event = if self.length == 0 && end <= MAX_EVENT_BYTES {
+            self.judge_whole(text)
+        } else {
+            self.hold(text);
+            self.judge_held()
+        };
+        self.is_first = false;
+        Some((before + end, event))
+    }
+
+    /// Whether what has been taken ends between two events, so that an event of another's may follow it.
+    pub fn is_between_events(&self) -> bool {
+        self.length == 0
+    }
+
+    /// What the stream has come to, if its connection ended cleanly here. An event that lacks its blank line counts: the
+    /// standard discards it, vendors forget the line.
+    pub fn finish(&mut self) -> Ending {
+        let carry = std::mem::take(&mut self.carry);
+        let is_readable = self.length <= MAX_EVENT_BYTES && self.judge.judge_rest(&self.fields(&carry));
+        self.carry = carry;
+        match self.judge.ending() {
+            Ending::Whole if !is_readable && !self.judge.is_ended() => Ending::Truncated,
+            ending => ending,
+        }
+    }
+
+    /// The number that the next event has; 0 where events are not numbered. Only those of the Responses API are.
+    pub fn next_sequence(&self) -> u64 {
+        self.judge.next_number()
+    }
+
+    /// Keeps what has come of an event that lies in several pieces.
+    fn hold(&mut self, bytes: &[u8]) {
+        self.length = self.length.saturating_add(bytes.len());
+        if self.length <= MAX_EVENT_BYTES {
+            self.carry.extend_from_slice(bytes);
+            return;
+        }
+        self.carry.truncate(BEGINNING_BYTES);
+        self.carry.shrink_to_fit();
+        let missing = BEGINNING_BYTES - self.carry.len();
+        self.carry.extend_from_slice(bytes.get(..missing).unwrap_or(bytes));
+    }
+
+    fn judge_held(&mut self) -> Event {
+        let text = std::mem::take(&mut self.carry);
+        if std::mem::take(&mut self.length) <= MAX_EVENT_BYTES {
+            return self.judge_whole(&text);
+        }
+        let fields = self.fields(&text);
+        self.judge.judge_beginning(&fields)
+    }
+
+    fn judge_whole(&mut self, text: &[u8]) -> Event {
+        let fields = self.fields(text);
+        self.judge.judge(&fields)
+    }
+
+    fn fields<'t>(&self, text: &'t [u8]) -> Fields<'t> {
+        let mark = if self.is_first { &b"\xef\xbb\xbf"[..] } else { b"" };
+        fields(text.strip_prefix(mark).unwrap_or(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_event_that_is_too_large_only_the_beginning_is_kept_and_nothing_after_it() {
+        let mut reader = EventReader::new(Operation::ChatCompletions);
+        assert_eq!(reader.next(b"data: {\"choices\":\""), None);
+        for _ in 0..3 * MAX_EVENT_BYTES / 4096 {
+            assert_eq!(reader.next(&[b'x'; 4096]), None);
+            assert!(reader.carry.len() <= MAX_EVENT_BYTES);
+        }
+        assert!(reader.carry.capacity() <= BEGINNING_BYTES, "{}", reader.carry.capacity());
+        assert_eq!(reader.next(b"\"}\n\n"), Some((4, Event::Content)));
+        assert_eq!(reader.carry.capacity(), 0);
+        assert_eq!(reader.next(b"data: [DONE]\n\n"), Some((14, Event::End)));
+    }
+
+    #[test]
+    fn an_event_that_lies_whole_in_what_was_read_is_not_copied() {
+        let mut reader = EventReader::new(Operation::ChatCompletions);
+        assert_eq!(reader.next(b"data: {\"choices\":[]}\n\n: hi\n\n"), Some((22, Event::Quiet)));
+        assert_eq!(reader.carry.capacity(), 0);
+    }
+}
