@@ -23,6 +23,7 @@ pub(crate) use pool::Pool;
 pub(crate) use proxy::authorization as proxy_authorization;
 
 use crate::ports::ConnectFault;
+use crate::upstream::connect::Opened;
 use crate::worker::Worker;
 
 /// What is sent: a whole HTTP/1 head (HTTP/2 derives its own from it), and the body in pieces.
@@ -78,6 +79,13 @@ pub(crate) enum SendFault {
     Malformed,
 }
 
+/// An exchange that failed, and whether any byte of an answer had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken {
+    fault: SendFault,
+    answered: bool,
+}
+
 /// Sends a request and waits for the head of its answer. Dropping the future cancels the request.
 ///
 /// A connection that was kept from before may turn out to be closed by then; that is no failure of the provider's, so the
@@ -90,17 +98,16 @@ pub(crate) async fn send(
     if endpoint.speaks_h2() {
         return h2::send(worker, endpoint, outgoing).await;
     }
-    if let Some(io) = worker.pool.take(endpoint.id, worker.recent()) {
-        match h1::exchange(worker, endpoint, io, outgoing).await {
-            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => {}
+    if let Some(connected) = worker.pool.take(endpoint.id, worker.recent()) {
+        match h1::exchange(worker, endpoint, connected, outgoing).await {
+            Err(Broken { fault: SendFault::Disconnected, answered: false }) => {}
             other => return other.map_err(|broken| broken.fault),
         }
     }
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
-        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
-        connect::Opened::H2(io) => {
-            h2::adopt(worker, endpoint, io).await?;
-            h2::send(worker, endpoint, outgoing).await
+        Opened::H1(connected) => {
+            h1::exchange(worker, endpoint, connected, outgoing).await.map_err(|broken| broken.fault)
         }
+        Opened::H2(connected) => h2::send_on(worker, endpoint, connected, outgoing).await,
     }
 }

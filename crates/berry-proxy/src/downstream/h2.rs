@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use berry_http1::{Fault, Limits, RequestHead, push_field, read_request};
 use bytes::Bytes;
@@ -24,6 +23,7 @@ use crate::answer::{Answer, Content};
 use crate::client::{BODY_IDLE, BodyError, Client, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{Place, unreadable, unwinding};
+use crate::http2::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW};
 use crate::local_executor::LocalExecutor;
 use crate::path;
 use crate::ports::Io;
@@ -32,10 +32,6 @@ use crate::worker::Worker;
 
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 256;
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Serves the connection until it ends. `read`: what was read of it already.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: SocketAddr) {
     let of_requests = worker.clone();

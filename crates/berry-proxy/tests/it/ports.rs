@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_proxy::net::SystemClock;
-use berry_proxy::ports::{Address, Clock, ConnectFault, Connector, Incoming, Io, PortFuture};
+use berry_proxy::ports::{Address, Clock, ConnectFault, Connected, Connector, Incoming, Io, PortFuture};
 use berry_proxy::{Gateway, Live, Worker, serve_connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 use tokio::sync::mpsc;
@@ -42,7 +42,7 @@ struct Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Io, ConnectFault>> {
+    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Connected, ConnectFault>> {
         let way = self.ways.borrow().iter().find(|(port, _)| *port == to.port).map_or(Way::Open, |(_, way)| *way);
         Box::pin(async move {
             match way {
@@ -52,7 +52,7 @@ impl Connector for Pipes {
             }
             let (ours, theirs) = duplex(64 * 1024);
             self.opened.send((to.port, theirs)).map_err(|_| ConnectFault::Refused)?;
-            Ok(Box::new(ours) as Io)
+            Ok(Connected { io: Box::new(ours), peer: None })
         })
     }
 }
