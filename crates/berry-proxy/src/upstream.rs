@@ -5,6 +5,7 @@
 
 pub(crate) mod body;
 mod connect;
+mod decode;
 pub(crate) mod endpoint;
 mod h1;
 mod h2;
@@ -36,22 +37,34 @@ pub(crate) struct Outgoing<'a> {
 /// The head of an answer, with the bytes that its spans lie in.
 #[derive(Debug)]
 pub(crate) struct AnswerHead {
-    pub(crate) bytes: Bytes,
-    pub(crate) parsed: berry_http1::ResponseHead,
+    bytes: Bytes,
+    parsed: berry_http1::ResponseHead,
+    /// Whether the body was coded and no longer is, so that the fields that tell of its coding are not true of it.
+    is_decoded: bool,
 }
 
 impl AnswerHead {
+    fn new(bytes: Bytes, parsed: berry_http1::ResponseHead) -> Self {
+        Self { bytes, parsed, is_decoded: false }
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.parsed.status
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
-        self.parsed.first(&self.bytes, name)
+        self.parsed.first(&self.bytes, name).filter(|_| !self.hides(name.as_bytes()))
     }
 
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        let fields = self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)));
+        fields.filter(|(name, _)| !self.hides(name))
+    }
+
+    fn hides(&self, name: &[u8]) -> bool {
+        self.is_decoded
+            && ["content-encoding", "content-length"].iter().any(|of| name.eq_ignore_ascii_case(of.as_bytes()))
     }
 }
 
@@ -95,6 +108,10 @@ pub(crate) async fn send(
     endpoint: &Arc<Endpoint>,
     outgoing: Outgoing<'_>,
 ) -> Result<Begun, SendFault> {
+    exchange(worker, endpoint, outgoing).await.map(decode::plain)
+}
+
+async fn exchange(worker: &Rc<Worker>, endpoint: &Arc<Endpoint>, outgoing: Outgoing<'_>) -> Result<Begun, SendFault> {
     if endpoint.speaks_h2() {
         return h2::send(worker, endpoint, outgoing).await;
     }

@@ -159,7 +159,7 @@ impl Resolver {
         match self.names.borrow_mut().learn(name, found, self.clock.now()) {
             None => {}
             Some(News::Recovered) => tracing::info!(name, "the name resolves again"),
-            Some(News::Changed) => tracing::info!(name, "the name has other addresses now"),
+            Some(News::Changed) => tracing::debug!(name, "the name has other addresses now"),
             Some(News::Failing { fault, serves: true }) => {
                 tracing::warn!(name, %fault, "a lookup failed; the last good addresses serve for up to an hour");
             }

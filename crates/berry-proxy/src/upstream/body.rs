@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::ports::Connected;
 use crate::upstream::Endpoint;
+use crate::upstream::decode::Decoded;
 use crate::upstream::h2::Lease;
 use crate::worker::Worker;
 
@@ -30,7 +31,7 @@ pub(crate) enum BodyFault {
     Disconnected,
     /// The connection ended cleanly, but too early.
     Truncated,
-    /// The framing is malformed.
+    /// The framing or the coding is malformed, or the coding a bomb.
     Malformed,
 }
 
@@ -40,6 +41,8 @@ pub(crate) enum UpstreamBody {
     H1(H1Body),
     /// Over HTTP/2.
     H2(H2Body),
+    /// Over either, in a coding that is undone.
+    Decoded(Box<Decoded>),
 }
 
 impl UpstreamBody {
@@ -48,6 +51,7 @@ impl UpstreamBody {
         match self {
             UpstreamBody::H1(body) => body.poll_piece(cx, buffer),
             UpstreamBody::H2(body) => body.poll_piece(cx, buffer),
+            UpstreamBody::Decoded(body) => body.poll_piece(cx, buffer),
         }
     }
 
@@ -56,6 +60,7 @@ impl UpstreamBody {
         match self {
             UpstreamBody::H1(body) => body.length,
             UpstreamBody::H2(body) => body.length,
+            UpstreamBody::Decoded(_) => None,
         }
     }
 }

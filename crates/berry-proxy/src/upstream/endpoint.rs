@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::ports::{Address, Connector, Disk};
+
+/// What HTTP/2 servers usually allow at once, and what RFC 9113 advises as the least.
+const USUAL_STREAMS: usize = 100;
 
 /// A provider's endpoint. Connections are pooled by its id, which no two endpoints of a process share.
 pub(crate) struct Endpoint {
@@ -32,6 +35,8 @@ pub(crate) struct Endpoint {
     pub(crate) idle_timeout: Duration,
     /// Whether the last handshake agreed on HTTP/2.
     h2_agreed: AtomicBool,
+    /// How many requests at once its HTTP/2 connections were last known to allow.
+    h2_streams: AtomicUsize,
 }
 
 /// The TLS side of an endpoint.
@@ -67,6 +72,7 @@ impl Endpoint {
                 _ => connection.pool_idle_timeout,
             },
             h2_agreed: AtomicBool::new(false),
+            h2_streams: AtomicUsize::new(USUAL_STREAMS),
         })
     }
 
@@ -98,6 +104,16 @@ impl Endpoint {
     /// Whether connections to it are known to carry HTTP/2.
     pub(crate) fn speaks_h2(&self) -> bool {
         self.h2_agreed.load(Relaxed)
+    }
+
+    /// How many requests at once a fresh HTTP/2 connection is taken to allow, until its peer says so.
+    pub(crate) fn h2_streams(&self) -> usize {
+        self.h2_streams.load(Relaxed).max(1)
+    }
+
+    /// Notes how many a connection allows.
+    pub(crate) fn note_h2_streams(&self, allowed: usize) {
+        self.h2_streams.store(allowed, Relaxed);
     }
 
     /// Notes what a handshake agreed on.

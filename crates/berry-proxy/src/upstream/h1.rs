@@ -49,7 +49,7 @@ pub(super) async fn exchange(
     let bytes = Bytes::from(answer);
     let of_body = |piece: Piece| bytes.slice(parsed.length..parsed.length + piece.len);
     let first = piece.map(|piece| First { bytes: of_body(piece), last: piece.last });
-    Ok(Begun { head: AnswerHead { bytes, parsed }, first, body: UpstreamBody::H1(body) })
+    Ok(Begun { head: AnswerHead::new(bytes, parsed), first, body: UpstreamBody::H1(body) })
 }
 
 struct Exchange<'a> {

@@ -174,7 +174,7 @@ fn answer_head(response: Response<Incoming>) -> Option<(AnswerHead, Incoming)> {
     bytes.extend_from_slice(b"\r\n");
     let mut parsed = berry_http1::ResponseHead::default();
     let complete = berry_http1::read_response(&bytes, &Limits::default(), &mut parsed).ok()?;
-    complete.then_some((AnswerHead { bytes: bytes.into(), parsed }, incoming))
+    complete.then_some((AnswerHead::new(bytes.into(), parsed), incoming))
 }
 
 /// A request body in pieces.

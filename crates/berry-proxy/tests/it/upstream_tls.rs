@@ -20,14 +20,14 @@ use crate::harness::{
 use crate::http2::Client;
 
 /// A certificate of its own, and the files that hold it and its key.
-struct Identity {
-    cert: String,
-    key: String,
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
     folder: std::path::PathBuf,
 }
 
 impl Identity {
-    fn new(folder: &str) -> Self {
+    pub(crate) fn new(folder: &str) -> Self {
         Self::of(folder, "localhost")
     }
 
@@ -49,7 +49,7 @@ impl Identity {
     }
 
     /// The setting that lets the first provider be trusted, and further ones of its.
-    fn trusted(&self, more: &str) -> String {
+    pub(crate) fn trusted(&self, more: &str) -> String {
         format!("ca_file = \"{}\"\n{more}", self.folder.join("cert.pem").display())
     }
 }

@@ -85,8 +85,8 @@ impl Connections {
     /// A place on a connection with a later serial number than `newer_than`, if one has room.
     pub(super) fn lease(&self, endpoint: u64, newer_than: u64) -> Option<Lease> {
         let of_endpoints = self.of_endpoints.borrow();
-        let mut shared = of_endpoints.get(&endpoint)?.shared.iter();
-        shared.find(|shared| shared.serial > newer_than && shared.has_room()).map(Lease::new)
+        let OfEndpoint { endpoint, shared } = of_endpoints.get(&endpoint)?;
+        shared.iter().find(|shared| shared.serial > newer_than && shared.has_room(endpoint)).map(Lease::new)
     }
 
     /// Says who opens the next connection.
@@ -108,6 +108,7 @@ impl Connections {
             .keep_alive_timeout(PING_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(endpoint.h2_streams())
             .max_header_list_size(u32::try_from(Limits::default().head).unwrap_or(u32::MAX))
             .handshake(TokioIo::new(io));
         let (sender, connection) = handshake.await.map_err(|_| SendFault::Disconnected)?;
@@ -161,10 +162,12 @@ async fn drive(driven: Rc<Driven>) {
 
 impl Shared {
     /// Whether a request on it would be sent at once. Hyper would queue it otherwise, behind requests that may take minutes.
-    fn has_room(&self) -> bool {
-        let driven = self.driven.borrow();
-        let allowed = driven.as_ref().map_or(0, Connection::current_max_send_streams).min(MOST_STREAMS);
-        !self.sender.is_closed() && self.in_flight.get() < allowed
+    fn has_room(&self, endpoint: &Endpoint) -> bool {
+        let Some(allowed) = self.driven.borrow().as_ref().map(Connection::current_max_send_streams) else {
+            return false;
+        };
+        endpoint.note_h2_streams(allowed);
+        !self.sender.is_closed() && self.in_flight.get() < allowed.min(MOST_STREAMS)
     }
 
     /// Since when it has been idle: now, where it is not.
