@@ -1,9 +1,13 @@
 //! Connections to providers: how many there are, when they are shared or used again, and when they are closed.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use berry_proxy::net::SystemClock;
+use berry_proxy::ports::{Address, Clock, ConnectFault, Connected, Connector, Incoming as Accepted, PortFuture};
+use berry_proxy::{Gateway, Live, Workers, WorkersOptions};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -13,12 +17,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{ALICE, Connection, Dialect, chat_body, request, without_retries};
+use crate::harness::{ALICE, Connection, Dialect, chat_body, pair, request, snapshot, within, without_retries};
 use crate::ports::{FIRST, Gate, OK, URLS, Way, answer, chat, on_pipes};
 use crate::upstream_tls::Identity;
 
@@ -163,6 +167,18 @@ async fn a_request_never_waits_behind_a_full_http2_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn connections_that_were_opened_at_once_before_http2_was_agreed_are_closed_but_for_one() {
+    on_h2("burst", async |mut gate, provider| {
+        let clients = ask(&gate, 4).await;
+        let served = serve_opened(&mut gate, &provider).await;
+        all_answered(clients).await;
+        settle().await;
+        assert_eq!((served.len(), served.iter().filter(|connection| !connection.is_finished()).count()), (4, 1));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_find_their_http2_connection_gone_share_a_fresh_one() {
     on_h2("gone", async |mut gate, provider| {
         let first = warm_up(&mut gate, &provider).await;
@@ -291,4 +307,38 @@ async fn a_connection_whose_request_was_answered_before_it_had_gone_out_is_not_u
         },
     )
     .await;
+}
+
+/// Told once a connection is waited for that hangs in the system.
+static HANGS: Semaphore = Semaphore::const_new(0);
+
+/// A connector that hangs as a lookup of a name can.
+struct Hanging;
+
+impl Connector for Hanging {
+    fn connect<'a>(&'a self, _: Address<'a>) -> PortFuture<'a, Result<Connected, ConnectFault>> {
+        Box::pin(async {
+            let hanging = tokio::task::spawn_blocking(|| {
+                HANGS.add_permits(1);
+                loop {
+                    std::thread::park();
+                }
+            });
+            hanging.await.map_err(|_| ConnectFault::Resolve)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_in_the_system_does_not_keep_a_worker_from_ending() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let live = Arc::new(Live::default());
+    let gateway = Gateway::new(snapshot(&pair(URLS), &live, clock.now()), live, clock.clone());
+    let options = WorkersOptions { threads: 1, tls: None, seed: 1, connector: || Rc::new(Hanging) };
+    let workers = Workers::start(&gateway, &clock, &options).unwrap();
+    let (ours, theirs) = duplex(64 * 1024);
+    workers.serve(Accepted { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(Box::new(theirs))) });
+    chat(&mut Connection::over(ours), "single").await;
+    within(HANGS.acquire()).await.unwrap().forget();
+    within(tokio::task::spawn_blocking(move || workers.stop())).await.unwrap();
 }
