@@ -8,6 +8,7 @@ mod client;
 mod deadline;
 mod downstream;
 mod gateway;
+mod http2;
 mod live;
 mod local_executor;
 pub mod metrics;

@@ -1,7 +1,11 @@
 //! The real ports: TCP by tokio, the system's clock and disk.
 
+mod connector;
+mod names;
+mod race;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +14,9 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
-use crate::ports::{Address, Clock, ConnectFault, Connector, Disk, Incoming, Io, Listener, PortFuture};
+use crate::ports::{Clock, Disk, Incoming, Listener, PortFuture};
+
+pub use connector::TcpConnector;
 
 const BACKLOG: u32 = 4096;
 
@@ -89,15 +95,18 @@ fn incoming(stream: std::net::TcpStream, peer: SocketAddr) -> Incoming {
 /// Makes a stream independent of the event loop that accepted it.
 fn detach(stream: TcpStream) -> io::Result<std::net::TcpStream> {
     stream.set_nodelay(true)?;
-    // A peer that vanished is noticed after 15 s and three probes (failure model, C12).
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(15)).with_retries(3);
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
+    keepalive(&stream)?;
     // Keepalive rests while data waits for its acknowledgement; this does not.
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(75)))?;
+    SockRef::from(&stream).set_tcp_user_timeout(Some(Duration::from_secs(75)))?;
     stream.into_std()
+}
+
+/// A peer that vanished is noticed after 15 s and three probes (failure model, C12).
+fn keepalive(stream: &TcpStream) -> io::Result<()> {
+    let every = Duration::from_secs(15);
+    let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 fn is_shortage(error: &io::Error) -> bool {
@@ -108,58 +117,6 @@ fn is_shortage(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::NotConnected
     )
-}
-
-/// Connects by TCP: nodelay, keepalive 60 s, the addresses of a name one after the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TcpConnector;
-
-impl Connector for TcpConnector {
-    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Io, ConnectFault>> {
-        Box::pin(async move {
-            let addresses = resolve(to).await?;
-            let mut fault = ConnectFault::Resolve;
-            for address in addresses {
-                if !to.allow_link_local && is_link_local(address.ip()) {
-                    fault = ConnectFault::Forbidden;
-                    continue;
-                }
-                match open(address).await {
-                    Ok(stream) => return Ok(Box::new(stream) as Io),
-                    Err(error) => {
-                        tracing::debug!(%error, "connecting to one address failed");
-                        fault = ConnectFault::Refused;
-                    }
-                }
-            }
-            Err(fault)
-        })
-    }
-}
-
-async fn resolve(to: Address<'_>) -> Result<Vec<SocketAddr>, ConnectFault> {
-    if let Ok(ip) = to.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, to.port)]);
-    }
-    let found = tokio::net::lookup_host((to.host, to.port)).await.map_err(|_| ConnectFault::Resolve)?;
-    Ok(found.collect())
-}
-
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok(stream)
-}
-
-/// 169.254.0.0/16 and fe80::/10, where clouds keep their metadata services (security rule E9). Also mapped into IPv6.
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        // fd00:ec2::254 is the metadata service of one large cloud, in a range that is private otherwise.
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254],
-    }
 }
 
 /// The system's clocks: monotonic by the runtime's timer, wall time by the system.
@@ -203,20 +160,5 @@ pub struct SystemDisk;
 impl Disk for SystemDisk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(path)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_addresses_are_link_local_in_every_spelling() {
-        for text in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "fd00:ec2::254"] {
-            assert!(is_link_local(text.parse().unwrap()), "{text}");
-        }
-        for text in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd00::1", "8.8.8.8"] {
-            assert!(!is_link_local(text.parse().unwrap()), "{text}");
-        }
     }
 }

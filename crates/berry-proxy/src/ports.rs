@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
@@ -117,10 +117,25 @@ impl fmt::Display for ConnectFault {
     }
 }
 
+/// A connection that went out.
+pub struct Connected {
+    /// Its bytes.
+    pub io: Io,
+    /// The address that it leads to, where there is one.
+    pub peer: Option<IpAddr>,
+}
+
 /// How connections go out.
 pub trait Connector {
     /// Opens a connection. Time limits are the caller's.
-    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Io, ConnectFault>>;
+    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Connected, ConnectFault>>;
+
+    /// Whether an idle connection that leads to `peer` may still serve requests to `to`. Asked every few seconds for as long as
+    /// there are such connections.
+    fn is_current(&self, to: Address<'_>, peer: IpAddr) -> bool {
+        let _ = (to, peer);
+        true
+    }
 }
 
 /// Time. Waiting goes through the runtime's timer, which tests pause; both must tell the same time.

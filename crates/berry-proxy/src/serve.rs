@@ -80,7 +80,9 @@ impl Workers {
                 let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(run(Worker::new(gateway, connector(), clock, seed), orders, count, tls))
+                        runtime.block_on(run(Worker::new(gateway, connector(), clock, seed), orders, count, tls));
+                        // A name's lookup that hangs in the system does not hold the process up.
+                        runtime.shutdown_background();
                     }
                     Err(error) => tracing::error!(%error, "a worker has no event loop"),
                 }

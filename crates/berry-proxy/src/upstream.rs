@@ -5,6 +5,7 @@
 
 pub(crate) mod body;
 mod connect;
+mod decode;
 pub(crate) mod endpoint;
 mod h1;
 mod h2;
@@ -23,6 +24,7 @@ pub(crate) use pool::Pool;
 pub(crate) use proxy::authorization as proxy_authorization;
 
 use crate::ports::ConnectFault;
+use crate::upstream::connect::Opened;
 use crate::worker::Worker;
 
 /// What is sent: a whole HTTP/1 head (HTTP/2 derives its own from it), and the body in pieces.
@@ -35,22 +37,34 @@ pub(crate) struct Outgoing<'a> {
 /// The head of an answer, with the bytes that its spans lie in.
 #[derive(Debug)]
 pub(crate) struct AnswerHead {
-    pub(crate) bytes: Bytes,
-    pub(crate) parsed: berry_http1::ResponseHead,
+    bytes: Bytes,
+    parsed: berry_http1::ResponseHead,
+    /// Whether the body was coded and no longer is, so that the fields that tell of its coding are not true of it.
+    is_decoded: bool,
 }
 
 impl AnswerHead {
+    fn new(bytes: Bytes, parsed: berry_http1::ResponseHead) -> Self {
+        Self { bytes, parsed, is_decoded: false }
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.parsed.status
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
-        self.parsed.first(&self.bytes, name)
+        self.parsed.first(&self.bytes, name).filter(|_| !self.hides(name.as_bytes()))
     }
 
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        let fields = self.parsed.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)));
+        fields.filter(|(name, _)| !self.hides(name))
+    }
+
+    fn hides(&self, name: &[u8]) -> bool {
+        self.is_decoded
+            && ["content-encoding", "content-length"].iter().any(|of| name.eq_ignore_ascii_case(of.as_bytes()))
     }
 }
 
@@ -78,6 +92,13 @@ pub(crate) enum SendFault {
     Malformed,
 }
 
+/// An exchange that failed, and whether any byte of an answer had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken {
+    fault: SendFault,
+    answered: bool,
+}
+
 /// Sends a request and waits for the head of its answer. Dropping the future cancels the request.
 ///
 /// A connection that was kept from before may turn out to be closed by then; that is no failure of the provider's, so the
@@ -87,20 +108,23 @@ pub(crate) async fn send(
     endpoint: &Arc<Endpoint>,
     outgoing: Outgoing<'_>,
 ) -> Result<Begun, SendFault> {
+    exchange(worker, endpoint, outgoing).await.map(decode::plain)
+}
+
+async fn exchange(worker: &Rc<Worker>, endpoint: &Arc<Endpoint>, outgoing: Outgoing<'_>) -> Result<Begun, SendFault> {
     if endpoint.speaks_h2() {
         return h2::send(worker, endpoint, outgoing).await;
     }
-    if let Some(io) = worker.pool.take(endpoint.id, worker.recent()) {
-        match h1::exchange(worker, endpoint, io, outgoing).await {
-            Err(h1::Broken { fault: SendFault::Disconnected, answered: false }) => {}
+    if let Some(connected) = worker.pool.take(endpoint.id, worker.recent()) {
+        match h1::exchange(worker, endpoint, connected, outgoing).await {
+            Err(Broken { fault: SendFault::Disconnected, answered: false }) => {}
             other => return other.map_err(|broken| broken.fault),
         }
     }
     match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
-        connect::Opened::H1(io) => h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault),
-        connect::Opened::H2(io) => {
-            h2::adopt(worker, endpoint, io).await?;
-            h2::send(worker, endpoint, outgoing).await
+        Opened::H1(connected) => {
+            h1::exchange(worker, endpoint, connected, outgoing).await.map_err(|broken| broken.fault)
         }
+        Opened::H2(connected) => h2::send_on(worker, endpoint, connected, outgoing).await,
     }
 }

@@ -53,7 +53,7 @@ impl Worker {
     pub async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
-            self.pool.sweep(self.now());
+            self.pool.sweep(self.now(), &*self.connector);
         }
     }
 

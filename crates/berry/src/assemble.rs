@@ -73,7 +73,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
             return Err(unusable);
         }
     };
-    let connector = || Rc::new(TcpConnector) as Rc<dyn Connector>;
+    let connector = || Rc::new(TcpConnector::new()) as Rc<dyn Connector>;
     Ok(Prepared {
         gateway: Gateway::new(snapshot, live, clock.clone()),
         clock,

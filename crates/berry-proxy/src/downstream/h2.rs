@@ -27,6 +27,7 @@ use crate::client::{BodyError, Client, Pace, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse_unreadable};
 use crate::places::Place;
+use crate::http2::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW};
 use crate::ports::Io;
 use crate::station::Flow;
 use crate::worker::Worker;
@@ -37,10 +38,6 @@ use streams::Streams;
 
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 256;
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// What is kept of one stream's answer that its client has not taken; then upstream is not read any more.
 const SEND_BUFFER: usize = 256 * 1024;

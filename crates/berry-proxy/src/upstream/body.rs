@@ -11,8 +11,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::ports::Io;
+use crate::ports::Connected;
 use crate::upstream::Endpoint;
+use crate::upstream::decode::Decoded;
+use crate::upstream::h2::Lease;
 use crate::worker::Worker;
 
 /// A piece of a body: the first `len` bytes of the buffer, and whether the body ends with it. An empty piece is always the last.
@@ -29,7 +31,7 @@ pub(crate) enum BodyFault {
     Disconnected,
     /// The connection ended cleanly, but too early.
     Truncated,
-    /// The framing is malformed.
+    /// The framing or the coding is malformed, or the coding a bomb.
     Malformed,
 }
 
@@ -39,6 +41,8 @@ pub(crate) enum UpstreamBody {
     H1(H1Body),
     /// Over HTTP/2.
     H2(H2Body),
+    /// Over either, in a coding that is undone.
+    Decoded(Box<Decoded>),
 }
 
 impl UpstreamBody {
@@ -47,6 +51,7 @@ impl UpstreamBody {
         match self {
             UpstreamBody::H1(body) => body.poll_piece(cx, buffer),
             UpstreamBody::H2(body) => body.poll_piece(cx, buffer),
+            UpstreamBody::Decoded(body) => body.poll_piece(cx, buffer),
         }
     }
 
@@ -55,6 +60,7 @@ impl UpstreamBody {
         match self {
             UpstreamBody::H1(body) => body.length,
             UpstreamBody::H2(body) => body.length,
+            UpstreamBody::Decoded(_) => None,
         }
     }
 }
@@ -63,7 +69,7 @@ impl UpstreamBody {
 pub(crate) struct H1Body {
     worker: Rc<Worker>,
     endpoint: Arc<Endpoint>,
-    io: Option<Io>,
+    connected: Option<Connected>,
     left: Left,
     length: Option<u64>,
     reusable: bool,
@@ -78,14 +84,20 @@ enum Left {
 }
 
 impl H1Body {
-    pub(super) fn new(worker: Rc<Worker>, endpoint: Arc<Endpoint>, io: Io, framing: Framing, reusable: bool) -> Self {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        endpoint: Arc<Endpoint>,
+        connected: Connected,
+        framing: Framing,
+        reusable: bool,
+    ) -> Self {
         let (left, length) = match framing {
             Framing::None => (Left::Nothing, Some(0)),
             Framing::Length(length) => (Left::Length(length), Some(length)),
             Framing::Chunked => (Left::Chunks(ChunkedReader::default()), None),
             Framing::UntilClose => (Left::UntilClose, None),
         };
-        Self { worker, endpoint, io: Some(io), left, length, reusable }
+        Self { worker, endpoint, connected: Some(connected), left, length, reusable }
     }
 
     /// Takes the bytes that came with the head, leaving the data among them at their front. `None`: there is none yet. A body
@@ -123,11 +135,11 @@ impl H1Body {
 
     /// Puts raw bytes of the connection into the buffer.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, BodyFault>> {
-        let Some(io) = &mut self.io else {
+        let Some(connected) = &mut self.connected else {
             return Poll::Ready(Err(BodyFault::Disconnected));
         };
         let mut read = ReadBuf::new(buffer);
-        match ready!(Pin::new(io).poll_read(cx, &mut read)) {
+        match ready!(Pin::new(&mut connected.io).poll_read(cx, &mut read)) {
             Ok(()) => Poll::Ready(Ok(read.filled().len())),
             Err(_) => Poll::Ready(Err(BodyFault::Disconnected)),
         }
@@ -168,8 +180,8 @@ impl H1Body {
     /// Gives the connection back to the pool, if it can serve another request. Bytes beyond the body's end forbid it.
     fn finish(&mut self) {
         self.left = Left::Nothing;
-        if let Some(io) = self.io.take().filter(|_| self.reusable) {
-            self.worker.pool.put(&self.endpoint, io, self.worker.recent());
+        if let Some(connected) = self.connected.take().filter(|_| self.reusable) {
+            self.worker.pool.put(&self.endpoint, connected, self.worker.recent());
         }
     }
 }
@@ -181,12 +193,14 @@ pub(crate) struct H2Body {
     /// Whether the stream broke; told once what came before has been passed on.
     is_broken: bool,
     length: Option<u64>,
+    /// Its place on the connection, for as long as it may still come.
+    _lease: Lease,
 }
 
 impl H2Body {
-    pub(super) fn new(incoming: Incoming) -> Self {
+    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
         let length = incoming.size_hint().exact();
-        Self { incoming, rest: Bytes::new(), is_broken: false, length }
+        Self { incoming, rest: Bytes::new(), is_broken: false, length, _lease: lease }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, BodyFault>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 
-use crate::ports::{Address, ConnectFault, Io};
+use crate::ports::{ConnectFault, Connected};
 use crate::upstream::endpoint::{Endpoint, Tls};
 use crate::upstream::proxy;
 use crate::worker::Worker;
@@ -12,9 +12,9 @@ use crate::worker::Worker;
 /// A connection, by what its handshake agreed on.
 pub(crate) enum Opened {
     /// HTTP/1, or nothing agreed.
-    H1(Io),
+    H1(Connected),
     /// HTTP/2 by ALPN.
-    H2(Io),
+    H2(Connected),
 }
 
 /// Opens a connection to `endpoint`.
@@ -24,29 +24,24 @@ pub(crate) async fn open(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Op
 }
 
 async fn open_unlimited(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Opened, ConnectFault> {
-    let io = match &endpoint.proxy {
-        None => worker.connector.connect(endpoint.address()).await?,
-        Some(proxy) => {
-            // The operator named the proxy's address, so a link-local one is meant.
-            let address = Address { host: &proxy.host, port: proxy.port, allow_link_local: true };
-            let io = worker.connector.connect(address).await?;
-            proxy::tunnel(io, proxy, endpoint).await?
-        }
-    };
+    let mut connected = worker.connector.connect(endpoint.first_hop()).await?;
+    if let Some(proxy) = &endpoint.proxy {
+        connected.io = proxy::tunnel(connected.io, proxy, endpoint).await?;
+    }
     match &endpoint.tls {
-        None => Ok(Opened::H1(io)),
-        Some(tls) => handshake(tls, io, endpoint).await,
+        None => Ok(Opened::H1(connected)),
+        Some(tls) => handshake(tls, connected, endpoint).await,
     }
 }
 
-async fn handshake(tls: &Tls, io: Io, endpoint: &Endpoint) -> Result<Opened, ConnectFault> {
-    let connecting = TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), io);
+async fn handshake(tls: &Tls, connected: Connected, endpoint: &Endpoint) -> Result<Opened, ConnectFault> {
+    let connecting = TlsConnector::from(tls.config.clone()).connect(tls.name.clone(), connected.io);
     let stream = connecting.await.map_err(|error| {
         tracing::warn!(endpoint = ?endpoint, %error, "the TLS handshake with a provider failed");
         ConnectFault::Tls
     })?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     endpoint.note_h2(h2);
-    let io: Io = Box::new(stream);
-    Ok(if h2 { Opened::H2(io) } else { Opened::H1(io) })
+    let connected = Connected { io: Box::new(stream), peer: connected.peer };
+    Ok(if h2 { Opened::H2(connected) } else { Opened::H1(connected) })
 }

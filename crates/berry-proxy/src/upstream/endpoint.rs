@@ -1,8 +1,9 @@
 //! Where a provider is reached, and how connections to it are made and kept.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +14,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::ports::{Address, Disk};
+use crate::ports::{Address, Connector, Disk};
+
+/// What HTTP/2 servers usually allow at once, and what RFC 9113 advises as the least.
+const USUAL_STREAMS: usize = 100;
 
 /// A provider's endpoint. Connections are pooled by its id, which no two endpoints of a process share.
 pub(crate) struct Endpoint {
@@ -27,10 +31,12 @@ pub(crate) struct Endpoint {
     pub(crate) connect_timeout: Duration,
     /// Idle connections kept by each worker.
     pub(crate) max_idle: usize,
-    /// How long one is kept idle.
+    /// How long one is kept idle; zero where none are kept.
     pub(crate) idle_timeout: Duration,
     /// Whether the last handshake agreed on HTTP/2.
     h2_agreed: AtomicBool,
+    /// How many requests at once its HTTP/2 connections were last known to allow.
+    h2_streams: AtomicUsize,
 }
 
 /// The TLS side of an endpoint.
@@ -61,14 +67,32 @@ impl Endpoint {
             proxy: connection.proxy.clone(),
             connect_timeout: provider.connect_timeout,
             max_idle: connection.pool_max_idle.div_ceil(workers.max(1)),
-            idle_timeout: connection.pool_idle_timeout,
+            idle_timeout: match connection.pool_max_idle {
+                0 => Duration::ZERO,
+                _ => connection.pool_idle_timeout,
+            },
             h2_agreed: AtomicBool::new(false),
+            h2_streams: AtomicUsize::new(USUAL_STREAMS),
         })
     }
 
     /// The provider's own address.
     pub(crate) fn address(&self) -> Address<'_> {
         Address { host: &self.host, port: self.port, allow_link_local: self.allow_link_local }
+    }
+
+    /// The address that connections are opened to: the proxy's, where there is one.
+    pub(crate) fn first_hop(&self) -> Address<'_> {
+        match &self.proxy {
+            None => self.address(),
+            // The operator named the proxy's address, so a link-local one is meant.
+            Some(proxy) => Address { host: &proxy.host, port: proxy.port, allow_link_local: true },
+        }
+    }
+
+    /// Whether a connection that leads to `peer` may still serve requests.
+    pub(crate) fn is_current(&self, peer: Option<IpAddr>, connector: &dyn Connector) -> bool {
+        peer.is_none_or(|peer| connector.is_current(self.first_hop(), peer))
     }
 
     /// Whether requests need the absolute form, as a plain proxy on the way does.
@@ -80,6 +104,16 @@ impl Endpoint {
     /// Whether connections to it are known to carry HTTP/2.
     pub(crate) fn speaks_h2(&self) -> bool {
         self.h2_agreed.load(Relaxed)
+    }
+
+    /// How many requests at once a fresh HTTP/2 connection is taken to allow, until its peer says so.
+    pub(crate) fn h2_streams(&self) -> usize {
+        self.h2_streams.load(Relaxed).max(1)
+    }
+
+    /// Notes how many a connection allows.
+    pub(crate) fn note_h2_streams(&self, allowed: usize) {
+        self.h2_streams.store(allowed, Relaxed);
     }
 
     /// Notes what a handshake agreed on.

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::ports::Io;
+use crate::ports::{Connected, Io};
 use crate::upstream::body::H1Body;
-use crate::upstream::{AnswerHead, Begun, Endpoint, First, Outgoing, Piece, SendFault, UpstreamBody};
+use crate::upstream::{AnswerHead, Begun, Broken, Endpoint, First, Outgoing, Piece, SendFault, UpstreamBody};
 use crate::worker::Worker;
 
 /// Interim answers (1xx) that are passed over before the provider counts as broken (failure model, U17).
@@ -24,19 +24,14 @@ const MAX_INTERIM: u8 = 10;
 /// Fields that a vendor's answer usually has room for.
 const USUAL_FIELDS: usize = 24;
 
-/// An exchange that failed, and whether any byte of an answer had come.
-pub(super) struct Broken {
-    pub(super) fault: SendFault,
-    pub(super) answered: bool,
-}
-
-/// Sends the request on `io` and reads the head of its answer.
+/// Sends the request on `connected` and reads the head of its answer.
 pub(super) async fn exchange(
     worker: &Rc<Worker>,
     endpoint: &Arc<Endpoint>,
-    io: Io,
+    connected: Connected,
     outgoing: Outgoing<'_>,
 ) -> Result<Begun, Broken> {
+    let Connected { io, peer } = connected;
     let mut exchange =
         Exchange { worker, io, outgoing, sent: 0, write_ended: false, answer: Vec::new(), scanned: 0, interim: 0 };
     let mut parsed = ResponseHead { fields: Vec::with_capacity(USUAL_FIELDS), ..ResponseHead::default() };
@@ -47,14 +42,14 @@ pub(super) async fn exchange(
     let Exchange { io, mut answer, write_ended, sent, .. } = exchange;
     // An answer that came before the whole request had gone out leaves the connection in no known state.
     let reusable = parsed.keep_alive && !write_ended && sent == total(outgoing);
-    let mut body = H1Body::new(worker.clone(), endpoint.clone(), io, parsed.framing, reusable);
+    let mut body = H1Body::new(worker.clone(), endpoint.clone(), Connected { io, peer }, parsed.framing, reusable);
     // What came with the head is unframed where it lies, and goes on as a part of the same buffer.
     let piece = body.begin(answer.get_mut(parsed.length..).unwrap_or_default());
     let piece = piece.map_err(|_| Broken { fault: SendFault::Malformed, answered: true })?;
     let bytes = Bytes::from(answer);
     let of_body = |piece: Piece| bytes.slice(parsed.length..parsed.length + piece.len);
     let first = piece.map(|piece| First { bytes: of_body(piece), last: piece.last });
-    Ok(Begun { head: AnswerHead { bytes, parsed }, first, body: UpstreamBody::H1(body) })
+    Ok(Begun { head: AnswerHead::new(bytes, parsed), first, body: UpstreamBody::H1(body) })
 }
 
 struct Exchange<'a> {
@@ -74,7 +69,7 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, parsed: &mut ResponseHead) -> Poll<Result<(), SendFault>> {
-        if !self.write_ended && self.poll_send(cx).is_ready_and_failed() {
+        if !self.write_ended && matches!(self.poll_send(cx), Poll::Ready(Err(_))) {
             self.write_ended = true;
         }
         loop {
@@ -128,16 +123,6 @@ impl Exchange<'_> {
             }
         }
         Pin::new(&mut self.io).poll_flush(cx)
-    }
-}
-
-trait PollFailed {
-    fn is_ready_and_failed(&self) -> bool;
-}
-
-impl PollFailed for Poll<io::Result<()>> {
-    fn is_ready_and_failed(&self) -> bool {
-        matches!(self, Poll::Ready(Err(_)))
     }
 }
 

@@ -1,104 +1,144 @@
-//! HTTP/2 to providers that agree on it: one connection for each worker and endpoint, shared by its requests, watched by pings.
+//! HTTP/2 to providers by hyper: requests share connections, which are watched by pings.
+
+mod connections;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use berry_http1::{Limits, RequestHead, read_request};
 use berry_wire::Pieces;
 use bytes::Bytes;
+use h2::Reason;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::local_executor::LocalExecutor;
-use crate::ports::Io;
+use crate::ports::Connected;
 use crate::upstream::body::H2Body;
-use crate::upstream::{AnswerHead, Begun, Endpoint, Outgoing, SendFault, UpstreamBody, connect};
+use crate::upstream::connect::{self, Opened};
+use crate::upstream::{AnswerHead, Begun, Broken, Endpoint, Outgoing, SendFault, UpstreamBody, h1};
 use crate::worker::Worker;
 
-const PING_INTERVAL: Duration = Duration::from_secs(15);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+pub(crate) use connections::{Connections, Lease};
+use connections::{Opening, Turn};
 
-/// A connection that the requests of a worker share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    sender: SendRequest<PiecesBody>,
+/// How a request goes out.
+enum Way {
+    Shared(Lease),
+    /// The provider has changed its mind, and speaks HTTP/1 now.
+    Own(Connected),
 }
 
-impl Shared {
-    /// Whether it takes no further requests.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-}
-
-/// Makes a fresh connection the worker's shared one.
-pub(super) async fn adopt(worker: &Rc<Worker>, endpoint: &Arc<Endpoint>, io: Io) -> Result<(), SendFault> {
-    let (sender, connection) = Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| SendFault::Disconnected)?;
-    // Ends with the connection, or once the last sender and the last stream are gone.
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "an HTTP/2 connection to a provider ended");
-        }
-    });
-    worker.pool.h2.borrow_mut().insert(endpoint.id, Shared { sender });
-    Ok(())
-}
-
-/// Sends a request on the shared connection, opening one if need be.
+/// Sends a request on a shared connection, opening one if need be.
+///
+/// A connection that was there before may turn out to be gone; the request then goes out once more, on one that was opened
+/// since (failure model, U3).
 pub(super) async fn send(
     worker: &Rc<Worker>,
     endpoint: &Arc<Endpoint>,
     outgoing: Outgoing<'_>,
 ) -> Result<Begun, SendFault> {
-    // A connection may go away between being found and being used; the request then goes out once more, on a fresh one.
-    if let Some(shared) = open_connection(worker, endpoint) {
-        match attempt(shared, endpoint, outgoing).await {
-            Err(SendFault::Disconnected) => worker.pool.h2.borrow_mut().remove(&endpoint.id),
-            other => return other,
-        };
+    let before = worker.pool.h2.latest();
+    let first = find(worker, endpoint, 0).await?;
+    let is_reused = matches!(&first, Way::Shared(lease) if lease.serial() <= before);
+    match go(worker, endpoint, first, outgoing).await {
+        Err(Broken { fault: SendFault::Disconnected, answered: false }) if is_reused => {
+            let fresh = find(worker, endpoint, before).await?;
+            go(worker, endpoint, fresh, outgoing).await.map_err(|broken| broken.fault)
+        }
+        other => other.map_err(|broken| broken.fault),
     }
-    match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
-        connect::Opened::H2(io) => adopt(worker, endpoint, io).await?,
-        connect::Opened::H1(io) => {
-            return super::h1::exchange(worker, endpoint, io, outgoing).await.map_err(|broken| broken.fault);
+}
+
+/// Sends a request on a connection that was opened for it, and shares that with the next ones.
+pub(super) async fn send_on(
+    worker: &Rc<Worker>,
+    endpoint: &Arc<Endpoint>,
+    connected: Connected,
+    outgoing: Outgoing<'_>,
+) -> Result<Begun, SendFault> {
+    // Requests that came at once have each opened one, not knowing that they could share: one with room is enough.
+    let lease = match worker.pool.h2.lease(endpoint.id, 0) {
+        Some(lease) => lease,
+        None => worker.pool.h2.share(endpoint, connected).await?,
+    };
+    go(worker, endpoint, Way::Shared(lease), outgoing).await.map_err(|broken| broken.fault)
+}
+
+/// A way for a request, on a connection later than `newer_than`. One request at a time opens a connection; the others wait for
+/// it, and share it or its failure.
+async fn find(worker: &Worker, endpoint: &Arc<Endpoint>, newer_than: u64) -> Result<Way, SendFault> {
+    let connections = &worker.pool.h2;
+    loop {
+        if let Some(lease) = connections.lease(endpoint.id, newer_than) {
+            return Ok(Way::Shared(lease));
+        }
+        if !endpoint.speaks_h2() {
+            return open(worker, endpoint).await;
+        }
+        let mut others = match connections.turn(endpoint.id) {
+            Turn::Ours(opening) => return open_for_all(worker, endpoint, opening).await,
+            Turn::Others(others) => others,
+        };
+        if others.changed().await.is_ok()
+            && let Some(fault) = *others.borrow()
+        {
+            return Err(fault);
         }
     }
-    let shared = open_connection(worker, endpoint).ok_or(SendFault::Disconnected)?;
-    attempt(shared, endpoint, outgoing).await
 }
 
-fn open_connection(worker: &Worker, endpoint: &Endpoint) -> Option<Shared> {
-    worker.pool.h2.borrow().get(&endpoint.id).filter(|shared| !shared.is_closed()).cloned()
+async fn open_for_all(worker: &Worker, endpoint: &Arc<Endpoint>, opening: Opening<'_>) -> Result<Way, SendFault> {
+    let opened = open(worker, endpoint).await;
+    if let Err(fault) = opened {
+        opening.fail(fault);
+    }
+    opened
 }
 
-async fn attempt(mut shared: Shared, endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Result<Begun, SendFault> {
-    let request = request(endpoint, outgoing).ok_or(SendFault::Malformed)?;
-    shared.sender.ready().await.map_err(|_| SendFault::Disconnected)?;
-    let response = shared.sender.send_request(request).await.map_err(|error| {
+async fn open(worker: &Worker, endpoint: &Arc<Endpoint>) -> Result<Way, SendFault> {
+    match connect::open(worker, endpoint).await.map_err(SendFault::Connect)? {
+        Opened::H2(connected) => worker.pool.h2.share(endpoint, connected).await.map(Way::Shared),
+        Opened::H1(connected) => Ok(Way::Own(connected)),
+    }
+}
+
+async fn go(worker: &Rc<Worker>, endpoint: &Arc<Endpoint>, way: Way, outgoing: Outgoing<'_>) -> Result<Begun, Broken> {
+    let lease = match way {
+        Way::Shared(lease) => lease,
+        Way::Own(connected) => return h1::exchange(worker, endpoint, connected, outgoing).await,
+    };
+    let malformed = Broken { fault: SendFault::Malformed, answered: true };
+    let request = request(endpoint, outgoing).ok_or(malformed)?;
+    let response = lease.sender().send_request(request).await.map_err(|error| {
         tracing::debug!(%error, "an HTTP/2 request got no answer");
-        SendFault::Disconnected
-    })?;
-    let (head, incoming) = answer_head(response).ok_or(SendFault::Malformed)?;
-    Ok(Begun { head, first: None, body: UpstreamBody::H2(H2Body::new(incoming)) })
+        broken(&error)
+    });
+    // Whether the connection is gone or about to go: the next request has better chances on another.
+    if let Err(Broken { answered: false, .. }) = response {
+        worker.pool.h2.retire(endpoint.id, &lease);
+    }
+    let (head, incoming) = answer_head(response?).ok_or(malformed)?;
+    Ok(Begun { head, first: None, body: UpstreamBody::H2(H2Body::new(incoming, lease)) })
+}
+
+/// What an error means. Only of a stream that was reset by itself is it known that the provider has seen the request.
+fn broken(error: &hyper::Error) -> Broken {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    match cause.filter(|cause| cause.is_reset()) {
+        // Our own side resets a stream whose answer it cannot take, such as a head that is too large (failure model, U16).
+        Some(reset) if !reset.is_remote() => Broken { fault: SendFault::Malformed, answered: true },
+        Some(reset) if reset.reason() != Some(Reason::REFUSED_STREAM) => {
+            Broken { fault: SendFault::Disconnected, answered: true }
+        }
+        _ => Broken { fault: SendFault::Disconnected, answered: false },
+    }
 }
 
 /// The request, derived from the head that HTTP/1 would have sent: there is one encoder.
@@ -134,7 +174,7 @@ fn answer_head(response: Response<Incoming>) -> Option<(AnswerHead, Incoming)> {
     bytes.extend_from_slice(b"\r\n");
     let mut parsed = berry_http1::ResponseHead::default();
     let complete = berry_http1::read_response(&bytes, &Limits::default(), &mut parsed).ok()?;
-    complete.then_some((AnswerHead { bytes: bytes.into(), parsed }, incoming))
+    complete.then_some((AnswerHead::new(bytes.into(), parsed), incoming))
 }
 
 /// A request body in pieces.

@@ -1,61 +1,62 @@
-//! Idle HTTP/1 connections, by endpoint. The one used last is used next: the others may then grow old and be closed.
+//! A worker's connections to providers: idle ones of HTTP/1 by endpoint, and those of HTTP/2. The one used last is used next:
+//! the others may then grow old and be closed.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use berry_vocab::Moment;
 use foldhash::HashMap;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::ports::Io;
+use crate::ports::{Connected, Connector, Io};
 use crate::upstream::Endpoint;
-use crate::upstream::h2::Shared;
+use crate::upstream::h2::Connections;
 
 /// A worker's connections to providers.
 #[derive(Default)]
 pub(crate) struct Pool {
     idle: RefCell<HashMap<u64, Idle>>,
-    /// HTTP/2 connections, shared by all requests of the worker.
-    pub(super) h2: RefCell<HashMap<u64, Shared>>,
+    /// HTTP/2 connections, idle and busy ones.
+    pub(super) h2: Connections,
 }
 
 /// Idle connections to one endpoint, the oldest first.
 struct Idle {
-    connections: VecDeque<(Io, Moment)>,
-    timeout: Duration,
+    endpoint: Arc<Endpoint>,
+    connections: VecDeque<(Connected, Moment)>,
 }
 
 impl Pool {
     /// A connection to the endpoint that is still open, if there is one.
-    pub(crate) fn take(&self, endpoint: u64, now: Moment) -> Option<Io> {
+    pub(crate) fn take(&self, endpoint: u64, now: Moment) -> Option<Connected> {
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = idle.get_mut(&endpoint)?;
-        while let Some((mut io, since)) = of_endpoint.connections.pop_back() {
-            if now.since(since) < of_endpoint.timeout && is_quiet(&mut io) {
-                return Some(io);
+        while let Some((mut connected, since)) = of_endpoint.connections.pop_back() {
+            if now.since(since) < of_endpoint.endpoint.idle_timeout && is_quiet(&mut connected.io) {
+                return Some(connected);
             }
         }
         None
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put(&self, endpoint: &Endpoint, io: Io, now: Moment) {
-        if endpoint.max_idle == 0 || endpoint.idle_timeout.is_zero() {
+    pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, connected: Connected, now: Moment) {
+        if endpoint.idle_timeout.is_zero() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let of_endpoint = match idle.entry(endpoint.id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Idle { connections: VecDeque::new(), timeout: endpoint.idle_timeout }),
+            Entry::Vacant(entry) => entry.insert(Idle { endpoint: endpoint.clone(), connections: VecDeque::new() }),
         };
         if of_endpoint.connections.len() >= endpoint.max_idle {
             of_endpoint.connections.pop_front();
         }
-        of_endpoint.connections.push_back((io, now));
+        of_endpoint.connections.push_back((connected, now));
     }
 
     /// Closes all connections that nobody uses now.
@@ -63,14 +64,18 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// Closes connections that have been idle for too long or that the provider has closed.
-    pub(crate) fn sweep(&self, now: Moment) {
-        self.idle.borrow_mut().retain(|_, of_endpoint| {
-            let timeout = of_endpoint.timeout;
-            of_endpoint.connections.retain_mut(|(io, since)| now.since(*since) < timeout && is_quiet(io));
-            !of_endpoint.connections.is_empty()
+    /// Closes connections that have been idle for too long, that the provider has closed, or that lead to an address that its
+    /// name no longer has.
+    pub(crate) fn sweep(&self, now: Moment, connector: &dyn Connector) {
+        self.idle.borrow_mut().retain(|_, Idle { endpoint, connections }| {
+            connections.retain_mut(|(connected, since)| {
+                now.since(*since) < endpoint.idle_timeout
+                    && is_quiet(&mut connected.io)
+                    && endpoint.is_current(connected.peer, connector)
+            });
+            !connections.is_empty()
         });
-        self.h2.borrow_mut().retain(|_, shared| !shared.is_closed());
+        self.h2.sweep(now, connector);
     }
 }
 

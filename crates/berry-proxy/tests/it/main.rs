@@ -9,6 +9,8 @@
 
 mod auth;
 mod balancing;
+mod coding;
+mod connections;
 mod failover;
 mod harness;
 mod health;

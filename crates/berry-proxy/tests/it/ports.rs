@@ -1,12 +1,13 @@
 //! The assembled gateway on pipes in memory and tokio's paused clock: what depends on time takes none, and ends to the second.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berry_proxy::net::SystemClock;
-use berry_proxy::ports::{Address, Clock, ConnectFault, Connector, Incoming, Io, PortFuture};
+use berry_proxy::ports::{Address, Clock, ConnectFault, Connected, Connector, Incoming, Io, PortFuture};
 use berry_proxy::{Gateway, Live, Worker, serve_connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 use tokio::sync::mpsc;
@@ -22,17 +23,19 @@ use crate::harness::{
 const PATH: &str = "/v1/chat/completions";
 
 /// Ports of the fixture's providers; what they mean is the connector's to say.
-const FIRST: u16 = 1001;
+pub(crate) const FIRST: u16 = 1001;
 const SECOND: u16 = 1002;
-const URLS: [&str; 4] =
+pub(crate) const URLS: [&str; 4] =
     ["http://127.0.0.1:1001", "http://127.0.0.1:1002", "http://127.0.0.1:1003", "http://127.0.0.1:1004"];
 
 /// How connections to a provider fare.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Open,
     Panic,
     Never,
+    /// They open, and what is idle leads to an address that the name no longer has.
+    Moved,
 }
 
 /// A connector whose connections end in the test.
@@ -42,30 +45,40 @@ struct Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Io, ConnectFault>> {
-        let way = self.ways.borrow().iter().find(|(port, _)| *port == to.port).map_or(Way::Open, |(_, way)| *way);
+    fn connect<'a>(&'a self, to: Address<'a>) -> PortFuture<'a, Result<Connected, ConnectFault>> {
+        let way = self.way(to.port);
         Box::pin(async move {
             match way {
-                Way::Open => {}
+                Way::Open | Way::Moved => {}
                 Way::Panic => panic!("a connector that panics, on purpose of a test"),
                 Way::Never => std::future::pending().await,
             }
             let (ours, theirs) = duplex(64 * 1024);
             self.opened.send((to.port, theirs)).map_err(|_| ConnectFault::Refused)?;
-            Ok(Box::new(ours) as Io)
+            Ok(Connected { io: Box::new(ours), peer: Some([127, 0, 0, 1].into()) })
         })
+    }
+
+    fn is_current(&self, to: Address<'_>, _: IpAddr) -> bool {
+        self.way(to.port) != Way::Moved
+    }
+}
+
+impl Pipes {
+    fn way(&self, port: u16) -> Way {
+        self.ways.borrow().iter().find(|(of, _)| *of == port).map_or(Way::Open, |(_, way)| *way)
     }
 }
 
 /// A gateway of one worker on the test's own thread.
-struct Gate {
-    worker: Rc<Worker>,
-    opened: mpsc::UnboundedReceiver<(u16, DuplexStream)>,
+pub(crate) struct Gate {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) opened: mpsc::UnboundedReceiver<(u16, DuplexStream)>,
     ways: Rc<RefCell<Vec<(u16, Way)>>>,
 }
 
 /// Runs a test on a gateway with the fixture file, changed.
-async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(Gate)) {
+pub(crate) async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(Gate)) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(&change(pair(URLS)), &live, clock.now()), live, clock.clone());
@@ -97,12 +110,12 @@ impl Gate {
         connection
     }
 
-    fn client(&self) -> Connection<DuplexStream> {
+    pub(crate) fn client(&self) -> Connection<DuplexStream> {
         self.client_with(64 * 1024)
     }
 
     /// The next connection to a provider, once a whole request has come on it.
-    async fn asked(&mut self, port: u16) -> DuplexStream {
+    pub(crate) async fn asked(&mut self, port: u16) -> DuplexStream {
         let (to, mut stream) = self.opened.recv().await.unwrap();
         assert_eq!(to, port);
         let mut bytes = Vec::new();
@@ -112,22 +125,23 @@ impl Gate {
         stream
     }
 
-    fn set(&self, port: u16, way: Way) {
+    pub(crate) fn set(&self, port: u16, way: Way) {
         self.ways.borrow_mut().retain(|(other, _)| *other != port);
         self.ways.borrow_mut().push((port, way));
     }
 }
 
-async fn chat(client: &mut Connection<DuplexStream>, model: &str) {
+pub(crate) async fn chat(client: &mut Connection<DuplexStream>, model: &str) {
     client.send(request(PATH, &[("x-api-key", ALICE)], &chat_body(model))).await;
 }
 
-async fn answer(stream: &mut DuplexStream, text: &str) {
+pub(crate) async fn answer(stream: &mut DuplexStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+pub(crate) const STREAM: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
