@@ -10,11 +10,16 @@
 mod auth;
 mod balancing;
 mod failover;
+mod fragile;
 mod harness;
 mod health;
+mod heard;
 mod http1;
 mod http2;
+mod leaving;
 mod passthrough;
+mod patience;
 mod ports;
+mod refusals;
 mod streaming;
 mod upstream_tls;

@@ -13,23 +13,24 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::fragile::Fragile;
 use crate::http2::Client;
 
 use crate::harness::{
     ALICE, Connection, DIALECTS, Dialect, Response, chat_body, pair, request, snapshot, without_retries,
 };
 
-const PATH: &str = "/v1/chat/completions";
+pub(crate) const PATH: &str = "/v1/chat/completions";
 
 /// Ports of the fixture's providers; what they mean is the connector's to say.
-const FIRST: u16 = 1001;
-const SECOND: u16 = 1002;
+pub(crate) const FIRST: u16 = 1001;
+pub(crate) const SECOND: u16 = 1002;
 const URLS: [&str; 4] =
     ["http://127.0.0.1:1001", "http://127.0.0.1:1002", "http://127.0.0.1:1003", "http://127.0.0.1:1004"];
 
 /// How connections to a provider fare.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Open,
     Panic,
     Never,
@@ -52,20 +53,20 @@ impl Connector for Pipes {
             }
             let (ours, theirs) = duplex(64 * 1024);
             self.opened.send((to.port, theirs)).map_err(|_| ConnectFault::Refused)?;
-            Ok(Box::new(ours) as Io)
+            Ok(Box::new(Fragile(ours)) as Io)
         })
     }
 }
 
 /// A gateway of one worker on the test's own thread.
-struct Gate {
-    worker: Rc<Worker>,
+pub(crate) struct Gate {
+    pub(crate) worker: Rc<Worker>,
     opened: mpsc::UnboundedReceiver<(u16, DuplexStream)>,
     ways: Rc<RefCell<Vec<(u16, Way)>>>,
 }
 
 /// Runs a test on a gateway with the fixture file, changed.
-async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(Gate)) {
+pub(crate) async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(Gate)) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(&change(pair(URLS)), &live, clock.now()), live, clock.clone());
@@ -78,12 +79,12 @@ async fn on_pipes(change: impl FnOnce(String) -> String, test: impl AsyncFnOnce(
 
 impl Gate {
     /// A client's connection, over a pipe that holds so many bytes.
-    fn client_with(&self, room: usize) -> Connection<DuplexStream> {
+    pub(crate) fn client_with(&self, room: usize) -> Connection<DuplexStream> {
         self.client_through(room, |theirs| Box::new(theirs))
     }
 
     /// The same, with something between the pipe and the gateway.
-    fn client_through(
+    pub(crate) fn client_through(
         &self,
         room: usize,
         between: impl FnOnce(DuplexStream) -> Io + Send + 'static,
@@ -97,12 +98,12 @@ impl Gate {
         connection
     }
 
-    fn client(&self) -> Connection<DuplexStream> {
+    pub(crate) fn client(&self) -> Connection<DuplexStream> {
         self.client_with(64 * 1024)
     }
 
     /// The next connection to a provider, once a whole request has come on it.
-    async fn asked(&mut self, port: u16) -> DuplexStream {
+    pub(crate) async fn asked(&mut self, port: u16) -> DuplexStream {
         let (to, mut stream) = self.opened.recv().await.unwrap();
         assert_eq!(to, port);
         let mut bytes = Vec::new();
@@ -112,29 +113,30 @@ impl Gate {
         stream
     }
 
-    fn set(&self, port: u16, way: Way) {
+    pub(crate) fn set(&self, port: u16, way: Way) {
         self.ways.borrow_mut().retain(|(other, _)| *other != port);
         self.ways.borrow_mut().push((port, way));
     }
 }
 
-async fn chat(client: &mut Connection<DuplexStream>, model: &str) {
+pub(crate) async fn chat(client: &mut Connection<DuplexStream>, model: &str) {
     client.send(request(PATH, &[("x-api-key", ALICE)], &chat_body(model))).await;
 }
 
-async fn answer(stream: &mut DuplexStream, text: &str) {
+pub(crate) async fn answer(stream: &mut DuplexStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+pub(crate) const STREAM: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn seconds(count: u64) -> Duration {
+pub(crate) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// Tokio's clock ticks in milliseconds.
-fn assert_took(since: Instant, expected: Duration) {
+pub(crate) fn assert_took(since: Instant, expected: Duration) {
     let took = since.elapsed();
     assert!(took >= expected && took <= expected + Duration::from_millis(5), "{took:?} instead of {expected:?}");
 }

@@ -125,7 +125,7 @@ impl Wire {
     /// take the answer with them.
     pub(super) async fn linger(&mut self) {
         let linger = self.linger;
-        let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes);
+        let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes.saturating_add(BRIEFLY.bytes));
         let discard = async {
             self.io.shutdown().await?;
             let mut sink = [0; 4096];
