@@ -50,6 +50,11 @@ impl Line {
         self.fin.take().unwrap().send(()).unwrap();
     }
 
+    /// Takes nothing more for the client.
+    pub(crate) fn deafen(&self) {
+        self.back.abort();
+    }
+
     /// Ends both.
     fn close(&self) {
         self.there.abort();

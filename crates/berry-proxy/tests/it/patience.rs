@@ -9,10 +9,10 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::harness::{ALICE, Connection, Dialect, chat_body, head};
+use crate::harness::{ALICE, Connection, Dialect, chat_body, head, request};
 use crate::http2::{Client, post, read};
 use crate::leaving::connect;
 use crate::ports::{FIRST, OK, PATH, STREAM, answer, assert_took, on_pipes, seconds};
@@ -22,6 +22,18 @@ const BODY: &str = r#"{"stream":true,"model":"single"}"#;
 /// A chunk with an event of about so many bytes.
 fn event(bytes: usize) -> String {
     format!("{:x}\r\ndata: {}\n\n\r\n", 8 + bytes, "x".repeat(bytes))
+}
+
+/// Sends events until the gateway takes no more; how many bytes it took.
+async fn fill(upstream: &mut DuplexStream) -> usize {
+    let mut written = 0;
+    let filling = async {
+        while upstream.write_all(event(4096).as_bytes()).await.is_ok() {
+            written += 4096;
+        }
+    };
+    timeout(seconds(1000), filling).await.expect("the request is never cancelled");
+    written
 }
 
 #[tokio::test(start_paused = true)]
@@ -40,10 +52,7 @@ async fn a_client_over_http_2_that_takes_nothing_is_reset_and_its_request_cancel
                 };
                 let (response, mut upstream) = tokio::join!(beginning, serving);
                 let start = Instant::now();
-                let mut written = 0;
-                while upstream.write_all(event(4096).as_bytes()).await.is_ok() {
-                    written += 4096;
-                }
+                let written = fill(&mut upstream).await;
                 assert_took(start, seconds(60));
                 assert!(written < 700_000, "{written} bytes were read for a client that takes nothing");
                 assert!(!read(response.unwrap()).await.complete, "the stream is reset");
@@ -106,6 +115,56 @@ async fn a_client_over_http_2_may_be_slow() {
             };
             let (bytes, _upstream) = tokio::join!(reading, serving);
             assert_eq!(bytes, 20 * 10_008);
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_socket_takes_nothing_is_dropped_whatever_it_speaks() {
+    on_pipes(
+        |text| text,
+        async |mut gate| {
+            // Over HTTP/2 a ping that is not answered tells it earlier.
+            for (protocol, is_tls, limit) in
+                [("http/1.1", false, 60), ("http/1.1", true, 60), ("h2", false, 20), ("h2", true, 20)]
+            {
+                let (io, line) = connect(&gate, is_tls, protocol.as_bytes()).await;
+                let asking = tokio::task::spawn_local(async move {
+                    if protocol == "h2" {
+                        let client = Client::over(io).await;
+                        let _response = client.begin(post(PATH, &[("x-api-key", ALICE)], BODY)).await;
+                        return std::future::pending().await;
+                    }
+                    let mut client = Connection::over(io);
+                    client.send(request(PATH, &[("x-api-key", ALICE)], BODY)).await;
+                    client.stream.flush().await.unwrap();
+                    std::future::pending::<()>().await;
+                });
+                let mut upstream = gate.asked(FIRST).await;
+                line.deafen();
+                answer(&mut upstream, STREAM).await;
+                let start = Instant::now();
+                fill(&mut upstream).await;
+                assert!(start.elapsed() <= seconds(limit), "{protocol}, TLS {is_tls}: {:?}", start.elapsed());
+                asking.abort();
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_over_http_2_that_is_never_taken_holds_no_connection_open() {
+    on_pipes(
+        |text| text,
+        async |gate| {
+            let client = Client::with_window(gate.client().stream, 10).await;
+            let start = Instant::now();
+            let get = http::Request::get("http://berry/health").body(Default::default()).unwrap();
+            let _untaken = client.begin(get).await.unwrap();
+            let _ = client.connection.await.unwrap();
+            assert_took(start, seconds(80));
         },
     )
     .await;
@@ -199,9 +258,9 @@ async fn a_body_over_http_2_that_trickles_is_408() {
             let io = TokioIo::new(gate.client().stream);
             let (mut sender, connection) = handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);
-            let request = http::Request::post(format!("http://berry{PATH}")).header("x-api-key", ALICE);
-            let request = request.body(Trickle(Box::pin(sleep(seconds(0))))).unwrap();
-            let answer = read(sender.send_request(request).await.unwrap()).await;
+            let trickle = http::Request::post(format!("http://berry{PATH}")).header("x-api-key", ALICE);
+            let trickle = trickle.body(Trickle(Box::pin(sleep(seconds(0))))).unwrap();
+            let answer = read(sender.send_request(trickle).await.unwrap()).await;
             Dialect::OpenAi.assert_told(&answer, "request_timeout", "a trickle");
             assert!(start.elapsed() >= seconds(30) && start.elapsed() < seconds(31), "{:?}", start.elapsed());
         },
