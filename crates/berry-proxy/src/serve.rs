@@ -41,7 +41,7 @@ pub struct WorkersOptions {
 pub struct Workers {
     handles: Vec<Handle>,
     room: Room,
-    /// Whether the last client that came found no room.
+    /// Whether the operator has been told that there is no room, and not yet that there is again.
     is_full: AtomicBool,
 }
 
