@@ -4,7 +4,7 @@ use berry_mock::Script;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fragile::BREAK;
-use crate::harness::{ALICE, Berry, DIALECTS, Dialect, head, request};
+use crate::harness::{ALICE, Berry, DIALECTS, Dialect, head};
 use crate::heard::Heard;
 use crate::http2::{Client, post};
 use crate::ports::{FIRST, OK, PATH, SECOND, STREAM, answer, chat, on_pipes};
