@@ -35,13 +35,15 @@ pub struct WorkersOptions {
     pub connector: fn() -> Rc<dyn Connector>,
     /// How many files the process may have open, its connections among them.
     pub open_files: u64,
+    /// Whether the first of them makes the active checks.
+    pub checks: bool,
 }
 
 /// Running workers.
 pub struct Workers {
     handles: Vec<Handle>,
     room: Room,
-    /// Whether the last client that came found no room.
+    /// Whether the operator has been told that there is no room, and not yet that there is again.
     is_full: AtomicBool,
 }
 

@@ -63,6 +63,10 @@ pub fn of_error_object(protocol: Protocol, body: &[u8]) -> Complaint {
 fn judge(protocol: Protocol, status: Option<u16>, body: &[u8]) -> Complaint {
     let error = error_object(body).unwrap_or_default();
     let status = status.or_else(|| find_at(&error, "/code", &mut status_in));
+    if status == Some(529) {
+        // Only ever sent for this, whatever the vendor's error object says beside it.
+        return Complaint::Overloaded;
+    }
     let known = ROWS.iter().find(|row| row.says(protocol, status, &error));
     known.map_or_else(|| complaint_of_status(status.unwrap_or(500)), |row| row.complaint)
 }

@@ -77,7 +77,14 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     Ok(Prepared {
         gateway: Gateway::new(snapshot, live, clock.clone()),
         clock,
-        workers: WorkersOptions { threads, tls: data_tls, seed: 0, connector, open_files: limits::open_files() },
+        workers: WorkersOptions {
+            threads,
+            tls: data_tls,
+            seed: 0,
+            connector,
+            open_files: limits::open_files(),
+            checks: true,
+        },
         admin_tls: admin_tls.map(Tls::new),
     })
 }

@@ -334,7 +334,14 @@ async fn a_call_that_hangs_in_the_system_does_not_keep_a_worker_from_ending() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(&pair(URLS), &live, clock.now()), live, clock.clone());
-    let options = WorkersOptions { threads: 1, tls: None, seed: 1, connector: || Rc::new(Hanging), open_files: 1 << 20 };
+    let options = WorkersOptions {
+        threads: 1,
+        tls: None,
+        seed: 1,
+        connector: || Rc::new(Hanging),
+        open_files: 1 << 20,
+        checks: false,
+    };
     let workers = Workers::start(&gateway, &clock, &options).unwrap();
     let (ours, theirs) = duplex(64 * 1024);
     workers.serve(Accepted { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(Box::new(theirs))) });

@@ -192,7 +192,7 @@ fn start(text: &str, clock: Arc<TestClock>, tls: Option<Arc<rustls::ServerConfig
     let live = Arc::new(Live::default());
     let gateway = Gateway::new(snapshot(text, &live, clock.now()), live, clock.clone());
     let connector: fn() -> Rc<dyn berry_proxy::ports::Connector> = || Rc::new(TcpConnector::new());
-    let options = WorkersOptions { threads: 1, tls, seed: 1, connector, open_files: 1 << 20 };
+    let options = WorkersOptions { threads: 1, tls, seed: 1, connector, open_files: 1 << 20, checks: false };
     let clock: Arc<dyn Clock> = clock;
     let workers = Workers::start(&gateway, &clock, &options).unwrap();
     (gateway, workers)

@@ -4,7 +4,7 @@ use berry_mock::{Gate, Script, named};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -17,7 +17,7 @@ const PATH: &str = "/v1/chat/completions";
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     /// Ends with the connection.
-    connection: JoinHandle<hyper::Result<()>>,
+    pub(crate) connection: JoinHandle<hyper::Result<()>>,
 }
 
 impl Client {
@@ -26,7 +26,17 @@ impl Client {
     }
 
     pub(crate) async fn over(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) -> Self {
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+        Self::with_window(io, 1 << 20).await
+    }
+
+    /// A client that takes so many bytes of an answer before it has been read.
+    pub(crate) async fn with_window(
+        io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        window: u32,
+    ) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await.unwrap();
         Self { sender, connection: tokio::spawn(connection) }
     }
 
@@ -52,7 +62,7 @@ pub(crate) fn post(path: &str, fields: &[(&str, &str)], body: impl Into<Bytes>) 
 }
 
 /// The whole answer, in the form that the raw client gives.
-async fn read(response: http::Response<Incoming>) -> Response {
+pub(crate) async fn read(response: http::Response<Incoming>) -> Response {
     let (parts, mut incoming) = response.into_parts();
     let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
     let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();

@@ -14,17 +14,18 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::fragile::Fragile;
 use crate::http2::Client;
 
 use crate::harness::{
     ALICE, Connection, DIALECTS, Dialect, Response, chat_body, pair, request, snapshot, without_retries,
 };
 
-const PATH: &str = "/v1/chat/completions";
+pub(crate) const PATH: &str = "/v1/chat/completions";
 
 /// Ports of the fixture's providers; what they mean is the connector's to say.
 pub(crate) const FIRST: u16 = 1001;
-const SECOND: u16 = 1002;
+pub(crate) const SECOND: u16 = 1002;
 pub(crate) const URLS: [&str; 4] =
     ["http://127.0.0.1:1001", "http://127.0.0.1:1002", "http://127.0.0.1:1003", "http://127.0.0.1:1004"];
 
@@ -55,7 +56,7 @@ impl Connector for Pipes {
             }
             let (ours, theirs) = duplex(64 * 1024);
             self.opened.send((to.port, theirs)).map_err(|_| ConnectFault::Refused)?;
-            Ok(Connected { io: Box::new(ours), peer: Some([127, 0, 0, 1].into()) })
+            Ok(Connected { io: Box::new(Fragile(ours)), peer: Some([127, 0, 0, 1].into()) })
         })
     }
 
@@ -91,12 +92,12 @@ pub(crate) async fn on_pipes(change: impl FnOnce(String) -> String, test: impl A
 
 impl Gate {
     /// A client's connection, over a pipe that holds so many bytes.
-    fn client_with(&self, room: usize) -> Connection<DuplexStream> {
+    pub(crate) fn client_with(&self, room: usize) -> Connection<DuplexStream> {
         self.client_through(room, |theirs| Box::new(theirs))
     }
 
     /// The same, with something between the pipe and the gateway.
-    fn client_through(
+    pub(crate) fn client_through(
         &self,
         room: usize,
         between: impl FnOnce(DuplexStream) -> Io + Send + 'static,
@@ -143,12 +144,12 @@ pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r
 pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn seconds(count: u64) -> Duration {
+pub(crate) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// Tokio's clock ticks in milliseconds.
-fn assert_took(since: Instant, expected: Duration) {
+pub(crate) fn assert_took(since: Instant, expected: Duration) {
     let took = since.elapsed();
     assert!(took >= expected && took <= expected + Duration::from_millis(5), "{took:?} instead of {expected:?}");
 }

@@ -72,11 +72,10 @@ fn shape(operation: Operation, first: Option<u8>) -> Shape {
     }
 }
 
-/// Something stands in it, and no error. An object that nests deeper than the scan follows is taken as it is.
+/// It is all there, and no error. An object that nests deeper than the scan follows is taken as it is.
 fn look_at_object(operation: Operation, text: &[u8]) -> Look {
-    let (mut is_empty, mut is_error) = (true, false);
+    let mut is_error = false;
     let end = each_member(text, |name, value| {
-        is_empty = false;
         is_error |= match name {
             b"error" => !NO_ERROR.contains(&value),
             b"type" => operation.protocol() == Protocol::Anthropic && value == b"\"error\"",
@@ -85,7 +84,7 @@ fn look_at_object(operation: Operation, text: &[u8]) -> Look {
     });
     match end {
         Ok(end) if end == text.len() && is_error => Look::Error,
-        Ok(end) if end == text.len() && !is_empty => Look::Good,
+        Ok(end) if end == text.len() => Look::Good,
         Err(ScanError::TooDeep) if !is_error => Look::Good,
         Ok(_) | Err(_) => Look::Bad,
     }

@@ -153,7 +153,6 @@ fn a_plain_answer_that_is_none_is_a_fault() {
             "<!DOCTYPE html><html></html>",
             "\n<HTML>",
             "{",
-            "{}",
             r#"{"id":"x","choices":[{"message":{"content":"cut"#,
             r#"{"id":"x","choices":[{"a":1}"#,
             r#"{"id":"x"} trailing"#,

@@ -13,4 +13,5 @@ mod demo;
 mod drain;
 mod harness;
 mod logs;
+mod room;
 mod serve;

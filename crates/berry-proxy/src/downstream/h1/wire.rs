@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::client::{BodyError, Client, Pace};
 use crate::deadline::Deadline;
+use crate::downstream::STALL;
 use crate::ports::Io;
 use crate::worker::Worker;
 
@@ -125,7 +126,7 @@ impl Wire {
     /// take the answer with them.
     pub(super) async fn linger(&mut self) {
         let linger = self.linger;
-        let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes);
+        let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes.saturating_add(BRIEFLY.bytes));
         let discard = async {
             self.io.shutdown().await?;
             let mut sink = [0; 4096];
@@ -139,6 +140,18 @@ impl Wire {
             std::io::Result::Ok(())
         };
         let _ = tokio::time::timeout(linger.time, discard).await;
+    }
+
+    /// Tells a client that waits for it to send the body.
+    async fn invite_body(&mut self) -> Result<(), BodyError> {
+        let write = async {
+            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            self.io.flush().await
+        };
+        match tokio::time::timeout(STALL, write).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(BodyError::Gone),
+        }
     }
 
     /// Reads a body of known length, straight into a buffer of its own.
@@ -213,8 +226,7 @@ impl Client for Wire {
             return Err(BodyError::too_large(limit));
         }
         if std::mem::take(&mut self.expects_continue) && self.body != Framing::None && self.input.is_empty() {
-            self.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|_| BodyError::Gone)?;
-            self.io.flush().await.map_err(|_| BodyError::Gone)?;
+            self.invite_body().await?;
         }
         let body = match self.body {
             Framing::None | Framing::UntilClose => Bytes::new(),
