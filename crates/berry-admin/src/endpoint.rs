@@ -6,11 +6,12 @@ mod live;
 mod metrics;
 mod model_weights;
 mod openapi;
+mod providers_test;
 mod system_stats;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use serde_json::Value;
 
 use crate::Control;
@@ -23,6 +24,7 @@ pub(crate) struct Endpoint {
     kind: Kind,
     summary: &'static str,
     handler: fn() -> MethodRouter<Control>,
+    is_posted: bool,
 }
 
 /// Who may call.
@@ -45,7 +47,7 @@ enum Kind {
     Text,
 }
 
-/// All endpoints, by path. All of today are read with GET.
+/// All endpoints, by path.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
         get(backend_health::get)
@@ -58,6 +60,14 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         || get(model_weights::get),
     ),
     Endpoint::new("/admin/openapi.json", Role::Admin, Kind::Object, "this description", || get(openapi::get)),
+    Endpoint::new(
+        "/admin/providers/test",
+        Role::Admin,
+        Kind::List,
+        "try a provider (`{\"provider\":\"id\"}`), or all (`{}`): does it answer, take the key, know the models",
+        || post(providers_test::post),
+    )
+    .posted(),
     Endpoint::new(
         "/admin/system-stats",
         Role::Admin,
@@ -77,7 +87,13 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self { path, role, kind, summary, handler }
+        Self { path, role, kind, summary, handler, is_posted: false }
+    }
+
+    /// It does something, and is called with POST.
+    const fn posted(mut self) -> Self {
+        self.is_posted = true;
+        self
     }
 }
 

@@ -122,6 +122,11 @@ impl Health {
         }
     }
 
+    /// Failures since the last success.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row
+    }
+
     /// When the state changes by time alone, if it will.
     pub fn next_change(&self, now: Moment) -> Option<Moment> {
         match self.state(now) {

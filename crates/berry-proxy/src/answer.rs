@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use berry_vocab::{Failure, Protocol};
-use berry_wire::Operation;
+use berry_wire::{EventReader, Operation};
 use bytes::Bytes;
 
 use crate::snapshot::Limits;
-use crate::station::Ticket;
+use crate::station::{Maker, Ticket};
 use crate::upstream::UpstreamBody;
 
 /// An answer. Framing and connection fields are the relay's.
@@ -29,12 +29,23 @@ pub(crate) enum Content {
 
 /// An upstream's body on its way.
 pub(crate) struct Streamed {
+    /// What was held until it had been judged.
     pub(crate) first: Bytes,
+    /// How much of that the reader of events has taken.
+    pub(crate) judged: usize,
+    /// Follows a stream of server-sent events, so that its end is known and a failure can be told within it. `None`: it is none.
+    pub(crate) events: Option<Box<EventReader>>,
     pub(crate) body: UpstreamBody,
-    /// Whether it is a stream of server-sent events, so that a failure can be told within it.
-    pub(crate) is_events: bool,
     pub(crate) operation: Operation,
     pub(crate) limits: Limits,
+    pub(crate) maker: Maker,
+}
+
+impl Streamed {
+    /// The length of the whole body, where it is known. A stream of events has none: it may have to end with one of Berry's own.
+    pub(crate) fn length(&self) -> Option<u64> {
+        if self.events.is_some() { None } else { self.body.length() }
+    }
 }
 
 /// The beginning of an answer's head: its status line. It has room for what follows.

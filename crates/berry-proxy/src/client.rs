@@ -100,6 +100,8 @@ pub(crate) enum Interrupted {
     Gone,
     /// The time is over.
     Due,
+    /// The gateway is stopping, and there is no more time for what is in flight.
+    Stopping,
 }
 
 /// What the stations need of a client beside its request's head.
@@ -113,10 +115,13 @@ pub(crate) trait Client {
     /// The time limit of this client's requests, one at a time.
     fn deadline(&mut self) -> &mut Deadline;
 
-    /// Waits for `future`, until `due`, and no longer than the client does. Giving up drops `future`, which cancels it.
-    async fn wait<T>(&mut self, due: Instant, future: impl Future<Output = T>) -> Result<T, Interrupted> {
+    /// Whether the time for what is in flight is over.
+    fn is_cut(&self) -> bool;
+
+    /// Waits for `future`, until `due` (which may move meanwhile), and no longer than the client does. Giving up drops `future`,
+    /// which cancels it.
+    async fn wait<T>(&mut self, due: impl Fn() -> Instant, future: impl Future<Output = T>) -> Result<T, Interrupted> {
         let mut future = pin!(future);
-        self.deadline().set(due);
         let outcome = poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(value));
@@ -124,6 +129,10 @@ pub(crate) trait Client {
             if self.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Interrupted::Gone));
             }
+            if self.is_cut() {
+                return Poll::Ready(Err(Interrupted::Stopping));
+            }
+            self.deadline().set(due());
             self.deadline().poll(cx).map(|()| Err(Interrupted::Due))
         })
         .await;

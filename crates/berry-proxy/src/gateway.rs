@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use berry_vocab::UserId;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::live::Live;
+use crate::checks::{ProviderTest, TestOrder};
+use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
 use crate::ports::Clock;
 use crate::snapshot::Snapshot;
@@ -30,6 +33,11 @@ pub struct Gateway {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     phase: AtomicU8,
+    /// Calls at once, over all users.
+    pub(crate) slots: Arc<Slots>,
+    /// Where orders to try providers go; the other end is whoever makes the active checks.
+    tests: mpsc::UnboundedSender<TestOrder>,
+    orders: Mutex<Option<mpsc::UnboundedReceiver<TestOrder>>>,
     generation: AtomicU64,
     started_unix_millis: u64,
 }
@@ -37,13 +45,17 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that serves `snapshot`.
     pub fn new(snapshot: Snapshot, live: Arc<Live>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let (tests, orders) = mpsc::unbounded_channel();
         Arc::new(Self {
+            tests,
+            orders: Mutex::new(Some(orders)),
             snapshot: ArcSwap::from_pointee(snapshot),
             live,
             metrics: Metrics::default(),
             started_unix_millis: clock.unix_millis(),
             clock,
             phase: AtomicU8::new(Phase::Serving as u8),
+            slots: Arc::default(),
             generation: AtomicU64::new(1),
         })
     }
@@ -76,6 +88,18 @@ impl Gateway {
     /// When it started, in milliseconds since 1970.
     pub fn started_unix_millis(&self) -> u64 {
         self.started_unix_millis
+    }
+
+    /// Tries a provider, or all, as `berry check --connect` does. Empty where there is none of that id, or nobody makes checks.
+    pub async fn test_providers(&self, provider: Option<String>) -> Vec<ProviderTest> {
+        let (reply, results) = oneshot::channel();
+        let _ = self.tests.send(TestOrder { provider, reply });
+        results.await.unwrap_or_default()
+    }
+
+    /// The orders, for the one who makes the active checks.
+    pub(crate) fn take_orders(&self) -> Option<mpsc::UnboundedReceiver<TestOrder>> {
+        self.orders.lock().take()
     }
 
     /// The id of the admin that a token belongs to, if it belongs to one.

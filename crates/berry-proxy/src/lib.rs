@@ -4,6 +4,7 @@
 //! Read `path.rs` first: it is the whole path on one screen. [`ports`] is what the assembly hands in.
 
 mod answer;
+pub mod checks;
 mod client;
 mod deadline;
 mod downstream;
@@ -27,7 +28,7 @@ mod upstream;
 mod worker;
 
 pub use gateway::{Gateway, Phase};
-pub use live::{Live, Rules, Standing};
+pub use live::{BackendLive, Live, ModelLive, Numbers, ProviderLive, Rules, Standing};
 pub use serve::{Workers, WorkersOptions, serve_connection, server_tls};
 pub use snapshot::{Snapshot, Surroundings};
 pub use worker::Worker;

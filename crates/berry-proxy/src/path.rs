@@ -1,6 +1,8 @@
 //! The path of a request, on one screen: ten stations, each one's output the next one's input.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
 use berry_http1::{push_decimal, push_field};
 use berry_vocab::{Code, Failure, Protocol};
@@ -11,7 +13,7 @@ use crate::client::{BodyError, Client, Request};
 use crate::pages;
 use crate::routes::{self, Target};
 use crate::station::call::{self, Inquiry, NoAnswer};
-use crate::station::{Outcome, Ticket, identify, route};
+use crate::station::{Outcome, Ticket, admit, identify, route};
 use crate::worker::Worker;
 
 /// Status, head and content of an answer, before Berry's own fields are added.
@@ -20,6 +22,7 @@ pub(crate) type Parts = (u16, Vec<u8>, Content);
 /// Answers a request. `None`: the client is gone.
 pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut C) -> Option<Answer> {
     let mut ticket = Ticket::open(worker, request); // 1 accept
+    poll_fn(|cx| Poll::Ready(ticket.place.sit(cx))).await;
     match answer(request, client, &mut ticket).await {
         Ok(parts) => Some(finish(parts, ticket)),
         Err(NoAnswer::Failed(failure)) => Some(refuse(&failure, &[], ticket)),
@@ -57,6 +60,7 @@ async fn answer_call<C: Client>(
     let snapshot = ticket.snapshot.clone();
     let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());
+    ticket.slots[0] = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
 
     if is_coded(request) {
         let message = "a body with a content coding is not taken; send it as it is, without content-encoding";
@@ -65,11 +69,12 @@ async fn answer_call<C: Client>(
     let body = client.read_body(snapshot.max_body_bytes).await?; // 3 read
     let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
-    // 4 admit: rates, tokens and budgets take their place here, holding a reservation in the ticket.
-
     let forced = forced_backend(request, &asked)?;
     let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
     ticket.model = plan.pools.first().map(|pool| pool.model.clone());
+    ticket.slots[1] = admit::model(&plan, client).await?; // 4 admit: the model
+
+    // Rates, tokens and budgets take their place here, holding a reservation in the ticket.
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 

@@ -117,6 +117,11 @@ impl Place {
         }
     }
 
+    /// Has its task woken when something changes that concerns all.
+    pub(crate) fn sit(&mut self, cx: &Context<'_>) {
+        self.seat(cx);
+    }
+
     fn seat(&mut self, cx: &Context<'_>) -> usize {
         // A connection stays with its task, so its waker is registered once.
         *self.seat.get_or_insert_with(|| self.worker.places.enter(Waker::clone(cx.waker())))

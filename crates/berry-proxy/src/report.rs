@@ -1,14 +1,16 @@
 //! What the gateway can say of itself: the health of models and backends, the shares that strategies give, all metrics. One
 //! source for the data listener, the admin listener and the log.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use berry_policy::State;
 use berry_vocab::Moment;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::live::Standing;
+use crate::live::{Numbers, Standing};
 use crate::metrics::Exposition;
 use crate::snapshot::{Model, Snapshot, Target};
 use crate::station::choose;
@@ -39,23 +41,26 @@ pub struct BackendHealth {
     pub standing: Standing,
     /// Attempts by outcome.
     pub outcomes: Vec<(&'static str, u64)>,
+    /// Failures, latency, the last check.
+    pub numbers: Numbers,
     now: Moment,
 }
 
 /// Looks at every backend of every enabled model.
 pub fn health(gateway: &Gateway, snapshot: &Snapshot) -> HealthReport {
     let now = gateway.clock().now();
-    let standing = |target: &Target| target.live.standing(now, &snapshot.rules);
+    let standing = |target: &Target| target.standing(now, &snapshot.rules);
     let enabled = || snapshot.models().iter().filter(|model| model.enabled);
     let models = enabled().map(|model| ModelHealth {
         name: model.name.clone(),
-        servable: model.targets.iter().any(|target| is_eligible(&standing(target))),
+        servable: model.targets.iter().any(|target| standing(target).is_able()),
     });
-    let backends = distinct_targets(enabled().map(|model| &**model)).into_iter().map(|target| BackendHealth {
+    let backends = distinct_backends(snapshot).into_iter().map(|(target, _)| BackendHealth {
         provider: target.provider.id.to_string(),
         model: target.key.model.to_string(),
         standing: standing(target),
         outcomes: target.live.outcomes().collect(),
+        numbers: target.live.numbers(),
         now,
     });
     HealthReport { models: models.collect(), backends: backends.collect() }
@@ -66,9 +71,8 @@ pub fn weights(gateway: &Gateway, snapshot: &Snapshot) -> Value {
     let now = gateway.clock().now();
     let of_model = |model: &Model| {
         let standings: Vec<(&Target, Standing)> =
-            model.targets.iter().map(|target| (target, target.live.standing(now, &snapshot.rules))).collect();
-        let eligible: Vec<&(&Target, Standing)> =
-            standings.iter().filter(|(_, standing)| is_eligible(standing)).collect();
+            model.targets.iter().map(|target| (target, target.standing(now, &snapshot.rules))).collect();
+        let eligible: Vec<&(&Target, Standing)> = standings.iter().filter(|(_, standing)| standing.is_able()).collect();
         let candidates: Vec<_> =
             eligible.iter().map(|(target, standing)| choose::candidate(target, standing)).collect();
         let shares = model.strategy.weights(&candidates, &snapshot.rules.smart_ai);
@@ -76,7 +80,7 @@ pub fn weights(gateway: &Gateway, snapshot: &Snapshot) -> Value {
         let backends: Vec<Value> = standings
             .iter()
             .map(|(target, standing)| {
-                let share = if is_eligible(standing) { of_eligible.next().unwrap_or(0.0) } else { 0.0 };
+                let share = if standing.is_able() { of_eligible.next().unwrap_or(0.0) } else { 0.0 };
                 json!({
                     "provider": target.provider.id.as_str(),
                     "model": &*target.key.model,
@@ -127,7 +131,7 @@ fn expose_backends(gateway: &Gateway, snapshot: &Snapshot, out: &mut Exposition)
         "histogram",
         "Time from the start of an attempt to the first byte of its answer's body.",
     );
-    for target in distinct_targets(snapshot.models().iter().map(|model| &**model)) {
+    for (target, _) in distinct_backends(snapshot) {
         let labels = [("provider", target.provider.id.as_str()), ("model", &*target.key.model)];
         out.histogram("berry_time_to_first_token_seconds", &labels, &target.live.first_token);
     }
@@ -148,15 +152,13 @@ fn expose_selections(snapshot: &Snapshot, out: &mut Exposition) {
     }
 }
 
-fn is_eligible(standing: &Standing) -> bool {
-    standing.state.eligible() && standing.cooling_until.is_none()
-}
-
-fn distinct_targets<'m>(models: impl Iterator<Item = &'m Model>) -> Vec<&'m Target> {
-    let mut targets: Vec<&Target> = models.flat_map(|model| &model.targets).collect();
-    targets.sort_by(|a, b| a.key.cmp(&b.key));
-    targets.dedup_by(|a, b| a.key == b.key);
-    targets
+/// Backends of enabled models, each once, with a model that it serves.
+pub(crate) fn distinct_backends(snapshot: &Snapshot) -> Vec<(&Target, &Arc<Model>)> {
+    let enabled = snapshot.models().iter().filter(|model| model.enabled);
+    let mut all: Vec<_> = enabled.flat_map(|model| model.targets.iter().map(move |target| (target, model))).collect();
+    all.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+    all.dedup_by(|(a, _), (b, _)| a.key == b.key);
+    all
 }
 
 // === impl HealthReport ===
@@ -176,7 +178,7 @@ impl HealthReport {
 impl BackendHealth {
     /// Whether it may be asked now.
     pub fn is_eligible(&self) -> bool {
-        is_eligible(&self.standing)
+        self.standing.is_able()
     }
 
     fn labels(&self) -> [(&str, &str); 2] {
@@ -191,8 +193,20 @@ impl BackendHealth {
         }
     }
 
+    /// Attempts that came to an end of their own.
+    fn requests(&self) -> u64 {
+        self.outcomes.iter().filter(|(outcome, _)| *outcome != "cancelled").map(|(_, count)| count).sum()
+    }
+
+    /// The share of them that the backend did not fail; a client's own error is no failure.
+    fn success_rate(&self) -> Option<f64> {
+        let good = |(outcome, _): &&(&str, u64)| matches!(*outcome, "success" | "client_error");
+        let good: u64 = self.outcomes.iter().filter(good).map(|(_, count)| count).sum();
+        (self.requests() > 0).then(|| rounded(good as f64 / self.requests() as f64))
+    }
+
     fn to_json(&self) -> Value {
-        let seconds_until = |moment: Moment| moment.since(self.now).as_secs_f64();
+        let seconds_until = |moment: Moment| rounded(moment.since(self.now).as_secs_f64());
         let (state, open_seconds) = match self.standing.state {
             State::Healthy => ("healthy", None),
             State::Ramp { .. } => ("ramp", None),
@@ -205,10 +219,30 @@ impl BackendHealth {
             "eligible": self.is_eligible(),
             "open_seconds": open_seconds,
             "cooling_seconds": self.standing.cooling_until.map(seconds_until),
-            "confidence": self.standing.confidence,
-            "latency_ms": self.standing.latency_us.map(|us| us / 1e3),
+            "confidence": rounded(self.standing.confidence),
+            "latency_ms": self.standing.latency_us.map(|us| rounded(us / 1e3)),
+            "mean_latency_ms": self.numbers.mean.map(millis),
+            "p95_latency_ms": self.numbers.p95.map(millis),
             "in_flight": self.standing.in_flight,
+            "at_once": self.standing.at_once,
+            "requests": self.requests(),
+            "success_rate": self.success_rate(),
+            "consecutive_failures": self.numbers.failures_in_a_row,
+            "last_check": self.numbers.last_check.map(|(at, what, went_well)| json!({
+                "seconds_ago": rounded(self.now.since(at).as_secs_f64()),
+                "what": what,
+                "ok": went_well,
+            })),
             "attempts": self.outcomes.iter().filter(|(_, n)| *n > 0).map(|(name, n)| ((*name).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
         })
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1e3)
+}
+
+/// Three digits behind the point: what is measured here is no truer than that.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
+use crate::checks;
 use crate::downstream;
 use crate::gateway::Gateway;
 use crate::ports::{Clock, Connector, Disk, Incoming};
@@ -61,6 +62,8 @@ enum Order {
     MakeRoom,
     /// Wake the connections, which will see that the gateway drains.
     Drain,
+    /// End what is in flight, as well as it can be ended.
+    Cut,
     /// End, whatever is in flight.
     Stop,
 }
@@ -76,13 +79,19 @@ impl Workers {
             let connections = Arc::new(AtomicUsize::new(0));
             let (gateway, clock, count) = (gateway.clone(), clock.clone(), connections.clone());
             let (tls, connector) = (options.tls.clone().map(TlsAcceptor::from), options.connector);
+            // One worker makes the active checks for all.
+            let tests = (index == 0 && options.checks).then(|| gateway.take_orders()).flatten();
             let seed = options.seed.wrapping_add(index as u64);
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 // A local runtime rather than a LocalSet on a runtime: one queue of tasks instead of two.
                 let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(run(Worker::new(gateway, connector(), clock, seed), orders, count, tls));
+                        let worker = Worker::new(gateway, connector(), clock, seed);
+                        if let Some(tests) = tests {
+                            runtime.spawn_local(checks::run(worker.clone(), tests));
+                        }
+                        runtime.block_on(run(worker, orders, count, tls));
                         // A name's lookup that hangs in the system does not hold the process up.
                         runtime.shutdown_background();
                     }
@@ -143,6 +152,13 @@ impl Workers {
         self.connections()
     }
 
+    /// Ends what is in flight: streams with the error event `shutdown`, waiting requests with that code; and waits for that, at
+    /// most for `limit`. Says how many connections are left.
+    pub async fn cut(&self, limit: Duration) -> usize {
+        self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Cut)));
+        self.drain(limit).await
+    }
+
     /// Ends the threads, whatever is in flight.
     pub fn stop(self) {
         self.handles.iter().for_each(|handle| drop(handle.sender.send(Order::Stop)));
@@ -178,6 +194,7 @@ async fn run(
                 worker.make_room();
             }
             Order::Drain => worker.wake_all(),
+            Order::Cut => worker.cut(),
             Order::Stop => break,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_config::Config;
-use berry_policy::HealthRules;
+use berry_policy::{BudgetRules, HealthRules};
 use berry_vocab::{Moment, ProviderId};
 use foldhash::HashMap;
 
@@ -31,6 +31,14 @@ pub struct Snapshot {
     pub(crate) max_body_bytes: u64,
     pub(crate) max_retries: u32,
     pub(crate) max_internal_retries: u32,
+    /// Requests at once over all users.
+    pub(crate) max_in_flight: Option<u32>,
+    /// Bytes of request bodies over all requests.
+    pub(crate) max_body_memory: u64,
+    /// Time limit of one active check.
+    pub(crate) check_timeout: Duration,
+    /// After what silence a stream that has not begun gets a comment.
+    pub(crate) stream_keepalive: Option<Duration>,
 }
 
 /// What building a snapshot needs beside the configuration.
@@ -57,6 +65,10 @@ impl Snapshot {
                 open_time: config.settings.circuit_breaker_timeout,
             },
             smart_ai: config.settings.smart_ai.clone(),
+            budget: BudgetRules {
+                share: config.settings.retry_budget_percent / 100.0,
+                per_second: config.settings.retry_budget_per_second,
+            },
         };
         let providers = build_providers(config, around)?;
         let models: Vec<Arc<Model>> =
@@ -75,6 +87,10 @@ impl Snapshot {
             max_body_bytes: config.server.max_body_bytes,
             max_retries: u32::from(config.settings.max_retries),
             max_internal_retries: u32::from(config.settings.max_internal_retries),
+            max_in_flight: config.server.max_in_flight,
+            max_body_memory: config.server.max_body_memory,
+            check_timeout: config.settings.health_check_timeout,
+            stream_keepalive: config.settings.stream_keepalive,
         })
     }
 
@@ -94,6 +110,16 @@ impl Snapshot {
     /// Whether a provider of that id is configured.
     pub(crate) fn has_provider(&self, id: &str) -> bool {
         self.providers.contains_key(&ProviderId::new(id))
+    }
+
+    /// An enabled provider.
+    pub(crate) fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(&ProviderId::new(id))
+    }
+
+    /// All enabled providers.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
     }
 
     /// All models, in the order of the file.

@@ -1,12 +1,17 @@
 //! The stations on the path of a request, one file each, in the order in which a request passes them. The path itself stands in
-//! [`crate::path`]. Admit (4) and recall (6) have their place there and come with limits and cache.
+//! [`crate::path`]. Recall (6) has its place there and comes with the cache; of admit (4), what concerns users comes
+//! with their limits.
 
+pub(crate) mod admit;
 pub(crate) mod call;
 pub(crate) mod choose;
 pub(crate) mod identify;
+mod maker;
 mod relay;
 pub(crate) mod route;
 mod ticket;
 
+pub(crate) use call::{Fault, KeyEffect};
+pub(crate) use maker::Maker;
 pub(crate) use relay::{Cut, Flow};
-pub(crate) use ticket::{Attempt, Outcome, Ticket};
+pub(crate) use ticket::{Attempt, Outcome, Ticket, tell};

@@ -31,6 +31,7 @@ pub struct Worker {
     recent: Cell<Moment>,
     date: Date,
     pub(crate) places: Places,
+    is_cut: Cell<bool>,
 }
 
 impl Worker {
@@ -46,6 +47,7 @@ impl Worker {
             recent: Cell::new(Moment::ZERO),
             date: Date::default(),
             places: Places::default(),
+            is_cut: Cell::new(false),
         })
     }
 
@@ -67,6 +69,17 @@ impl Worker {
     pub(crate) fn make_room(&self) -> bool {
         self.pool.shrink();
         self.places.make_room()
+    }
+
+    /// Ends what is still in flight: streams with the error event `shutdown`, waiting requests with that code.
+    pub fn cut(&self) {
+        self.is_cut.set(true);
+        self.wake_all();
+    }
+
+    /// Whether the time for what is in flight is over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     pub(crate) fn now(&self) -> Moment {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use berry_admin::{ControlPlane, Tls};
 use berry_config::{Config, TlsFiles};
+use berry_proxy::checks::ProviderTest;
 use berry_proxy::net::{SystemClock, SystemDisk, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
-use berry_proxy::{Gateway, Live, Phase, Snapshot, Surroundings, Workers, WorkersOptions, server_tls};
+use berry_proxy::{Gateway, Live, Phase, Snapshot, Surroundings, Worker, Workers, WorkersOptions, server_tls};
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
@@ -47,6 +49,13 @@ pub(crate) struct Urls {
     pub(crate) data: String,
     /// The admin listener.
     pub(crate) admin: String,
+}
+
+/// Tries every provider of a configuration, over the same client and with the same credentials as traffic.
+pub(crate) async fn test_providers(prepared: Prepared) -> Vec<ProviderTest> {
+    let connector: Rc<dyn Connector> = Rc::new(TcpConnector::new());
+    let worker = Worker::new(prepared.gateway, connector, prepared.clock, 0);
+    LocalSet::new().run_until(berry_proxy::checks::test_providers(&worker)).await
 }
 
 /// Makes a configuration ready to run. Opens nothing but the files that it names, so that `berry check` can do it too.
@@ -211,7 +220,13 @@ impl DataPlane {
         }
         match self.drain(signals, drain).await {
             Ok(0) => tracing::info!("drained: nothing was in flight any more"),
-            Ok(cut) => tracing::warn!(connections = cut, "the time to drain is over: connections were cut"),
+            Ok(cut) => {
+                tracing::warn!(
+                    connections = cut,
+                    "the time to drain is over: what is in flight ends with code shutdown"
+                );
+                self.workers.cut(FAST_STOP).await;
+            }
             Err(signal) => return self.stop_fast(signal).await,
         }
         self.workers.stop();

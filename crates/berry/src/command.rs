@@ -39,6 +39,9 @@ enum Command {
     Init(init::Init),
     #[command(visible_alias = "validate-config")]
     Check(check::Check),
+    /// Tries every provider, as `berry check --connect` does
+    #[command(hide = true)]
+    HealthCheck(check::Check),
     Mock(mock::Mock),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -63,6 +66,7 @@ impl Cli {
             Some(Command::Demo(demo)) => demo.run(),
             Some(Command::Init(init)) => init.run(),
             Some(Command::Check(check)) => check.run(),
+            Some(Command::HealthCheck(check)) => check.connecting().run(),
             Some(Command::Mock(mock)) => mock.run(),
             Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Completions(completions)) => completions.run(),

@@ -22,6 +22,14 @@ pub(crate) fn err_colour() -> Colour {
     if wanted && std::io::stderr().is_terminal() { Colour::Always } else { Colour::Never }
 }
 
+/// The text as stdout shows it in bold and in this ANSI colour.
+pub(crate) fn out_bold(colour: &str, text: &str) -> String {
+    match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        true => format!("\u{1b}[1;{colour}m{text}\u{1b}[0m"),
+        false => text.to_owned(),
+    }
+}
+
 /// The text as stderr shows it in bold and in this ANSI colour.
 pub(crate) fn err_bold(colour: &str, text: &str) -> String {
     match err_colour() {

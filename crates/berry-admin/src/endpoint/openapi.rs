@@ -11,8 +11,10 @@ pub(super) async fn get(_: NoParameters) -> Json<Value> {
 }
 
 fn document() -> Value {
-    let paths: Map<String, Value> =
-        ENDPOINTS.iter().map(|endpoint| (endpoint.path.to_owned(), json!({"get": operation(endpoint)}))).collect();
+    let paths: Map<String, Value> = ENDPOINTS
+        .iter()
+        .map(|endpoint| (endpoint.path.to_owned(), json!({method(endpoint): operation(endpoint)})))
+        .collect();
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Berry admin API", "version": env!("CARGO_PKG_VERSION")},
@@ -22,6 +24,10 @@ fn document() -> Value {
             "schemas": {"Error": error()},
         },
     })
+}
+
+fn method(endpoint: &Endpoint) -> &'static str {
+    if endpoint.is_posted { "post" } else { "get" }
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
@@ -45,7 +51,9 @@ fn operation(endpoint: &Endpoint) -> Value {
             "default": failure,
         },
     });
-    if endpoint.kind == Kind::List {
+    if endpoint.is_posted {
+        operation["requestBody"] = json!({"content": {"application/json": {"schema": {"type": "object"}}}});
+    } else if endpoint.kind == Kind::List {
         operation["parameters"] = json!([
             {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}},
             {"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "`next` of the page before"},

@@ -207,6 +207,10 @@ impl Client for Http2Client {
         Poll::Pending
     }
 
+    fn is_cut(&self) -> bool {
+        self.worker.is_cut()
+    }
+
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
     }

@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use berry_config::{Config, Timeouts};
-use berry_policy::{Strategy, may_open_soft};
+use berry_policy::{Billing, CheckRules, HedgeAfter, HedgeRules, Strategy, may_open_soft};
 use berry_vocab::{BackendKey, ModelId, Moment, ProviderId};
 use foldhash::{HashMap, fast::FixedState};
 
-use crate::live::{BackendLive, Rules};
+use crate::live::{BackendLive, ModelLive, Rules, Standing};
 use crate::snapshot::{Provider, Surroundings, nearest};
 
 const STREAM_FIRST_BYTE: Duration = Duration::from_secs(120);
@@ -25,7 +25,11 @@ pub(crate) struct Model {
     pub(crate) name: String,
     pub(crate) enabled: bool,
     pub(crate) strategy: Strategy,
-    pub(crate) turns: Arc<AtomicU64>,
+    pub(crate) live: Arc<ModelLive>,
+    /// Requests at once.
+    pub(crate) max_concurrent: Option<u32>,
+    /// When a second attempt may go beside the first.
+    pub(crate) hedge: Option<HedgeRules>,
     /// Enabled backends of enabled providers, in the order of the file.
     pub(crate) targets: Vec<Target>,
     /// Providers that it names, but whose backends here are disabled.
@@ -54,6 +58,8 @@ pub(crate) struct Target {
     pub(crate) live: Arc<BackendLive>,
     pub(crate) selections: Arc<AtomicU64>,
     pub(crate) limits: Limits,
+    /// How often it is checked.
+    pub(crate) checks: CheckRules,
 }
 
 /// Time limits of one attempt and of its answer.
@@ -77,7 +83,7 @@ impl Model {
     ) -> Self {
         let ready = |backend: &berry_config::Backend| {
             let provider = providers.get(&backend.provider).filter(|_| backend.enabled)?;
-            Some(Target::new(model, backend, provider, &config.settings.timeouts, rules, around))
+            Some(Target::new(model, backend, provider, config, (rules, around)))
         };
         let is_disabled =
             |backend: &&berry_config::Backend| !backend.enabled || !providers.contains_key(&backend.provider);
@@ -87,7 +93,9 @@ impl Model {
             name: model.name.clone(),
             enabled: model.enabled,
             strategy: model.strategy,
-            turns: around.live.turns(&model.id),
+            live: around.live.model(&model.id, around.now),
+            max_concurrent: model.max_concurrent,
+            hedge: model.hedge.map(hedge_rules),
             targets: model.backends.iter().filter_map(ready).collect(),
             disabled: model.backends.iter().filter(is_disabled).map(|backend| backend.provider.clone()).collect(),
             fallbacks: model.fallbacks.iter().filter_map(place).collect(),
@@ -96,8 +104,8 @@ impl Model {
     }
 
     /// Whether a soft failure may open one more of its backends.
-    pub(crate) fn may_lose_one(&self, now: Moment, rules: &Rules) -> bool {
-        let is_open = |target: &&Target| !target.live.standing(now, rules).state.eligible();
+    pub(crate) fn may_lose_one(&self, now: Moment) -> bool {
+        let is_open = |target: &&Target| !target.live.state(now).eligible();
         may_open_soft(self.targets.iter().filter(is_open).count(), self.targets.len())
     }
 
@@ -134,9 +142,8 @@ impl Target {
         model: &berry_config::Model,
         backend: &berry_config::Backend,
         provider: &Arc<Provider>,
-        settings: &Timeouts,
-        rules: &Rules,
-        around: &Surroundings<'_>,
+        config: &Config,
+        (rules, around): (&Rules, &Surroundings<'_>),
     ) -> Self {
         let key = BackendKey { provider: backend.provider.clone(), model: backend.model.as_str().into() };
         Self {
@@ -151,9 +158,30 @@ impl Target {
             price: blended_price(backend),
             live: around.live.backend(&key, around.now, rules),
             selections: around.live.selections(&model.id, &key),
-            limits: Limits::new(&model.timeouts, &provider.timeouts, settings),
+            limits: Limits::new(&model.timeouts, &provider.timeouts, &config.settings.timeouts),
+            checks: check_rules(backend, config),
             key,
         }
+    }
+
+    /// What choosing needs to know of it.
+    pub(crate) fn standing(&self, now: Moment, rules: &Rules) -> Standing {
+        let provider = &self.provider;
+        let mut standing = self.live.standing(&provider.accounts, provider.adaptive, now, rules);
+        if !provider.has_room() {
+            standing.at_once = Some(0);
+        }
+        standing
+    }
+
+    /// `provider/model` as the configuration has it.
+    pub(crate) fn fixed_label(&self) -> Arc<str> {
+        self.fixed_label.clone()
+    }
+
+    /// The name that is asked for, where it is always the same.
+    pub(crate) fn fixed_model(&self) -> Option<&str> {
+        self.model.as_deref()
     }
 
     /// The name that the provider is asked for.
@@ -185,6 +213,27 @@ impl Limits {
     pub(crate) fn first_byte(&self, is_stream: bool) -> Duration {
         if is_stream { self.stream_first_byte } else { self.plain_first_byte }
     }
+}
+
+fn check_rules(backend: &berry_config::Backend, config: &Config) -> CheckRules {
+    let settings = &config.settings;
+    CheckRules {
+        billing: match backend.billing {
+            berry_config::Billing::PerToken => Billing::PerToken,
+            berry_config::Billing::PerRequest => Billing::PerRequest,
+        },
+        interval: settings.health_check_interval,
+        recovery_interval: settings.recovery_check_interval,
+        lightweight_interval: settings.smart_ai.lightweight_check_interval,
+    }
+}
+
+fn hedge_rules(hedge: berry_config::Hedge) -> HedgeRules {
+    let after = match hedge.after {
+        berry_config::HedgeAfter::Fixed(after) => HedgeAfter::Fixed(after),
+        berry_config::HedgeAfter::P95 => HedgeAfter::P95,
+    };
+    HedgeRules { after, max_share: hedge.max_share }
 }
 
 /// Three parts input to one part output, as chat traffic is; a price that is given alone stands for both.

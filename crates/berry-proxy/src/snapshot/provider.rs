@@ -1,13 +1,13 @@
 //! A provider, made ready: its endpoint, and the head fields that every request to it carries, already written.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use berry_config::Timeouts;
 use berry_http1::push_field;
 use berry_vocab::{Protocol, ProviderId};
 use berry_wire::BaseUrl;
 
+use crate::live::Accounts;
 use crate::snapshot::Surroundings;
 use crate::upstream::Endpoint;
 
@@ -27,7 +27,13 @@ pub(crate) struct Provider {
     pub(crate) forward_response: Vec<String>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_retries: Option<u32>,
-    turn: AtomicUsize,
+    pub(crate) accounts: Accounts,
+    /// Requests at once over all its models.
+    pub(crate) max_concurrent: Option<u32>,
+    /// Whether its backends' limits follow their rate limits and overload.
+    pub(crate) adaptive: bool,
+    /// What of its own must not reach a client: keys, and where it is.
+    secrets: Vec<Vec<u8>>,
 }
 
 impl Provider {
@@ -46,6 +52,8 @@ impl Provider {
             id: provider.id.clone(),
             protocol: provider.protocol,
             base_url: provider.base_url.clone(),
+            accounts: Accounts::new(&keys, around.live.provider(&provider.id)),
+            secrets: secrets(provider, &keys),
             fixed_fields: keys.into_iter().map(|key| fixed_fields(provider, key, &proxy_fields)).collect(),
             endpoint: Arc::new(endpoint),
             target_prefix,
@@ -54,14 +62,33 @@ impl Provider {
             forward_response: provider.forward_response_headers.clone(),
             timeouts: provider.timeouts,
             max_retries: provider.max_retries.map(u32::from),
-            turn: AtomicUsize::new(0),
+            max_concurrent: provider.max_concurrent,
+            adaptive: provider.adaptive_concurrency,
         })
     }
 
-    /// The fields that every request carries, with the next account's credential.
-    pub(crate) fn fixed_fields(&self) -> &[u8] {
-        let turn = if self.fixed_fields.len() > 1 { self.turn.fetch_add(1, Relaxed) } else { 0 };
-        self.fixed_fields.get(turn % self.fixed_fields.len().max(1)).map_or(&[], Vec::as_slice)
+    /// The fields that every request carries, with an account's credential.
+    pub(crate) fn fixed_fields(&self, account: usize) -> &[u8] {
+        self.fixed_fields.get(account).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether it has a place for one more request.
+    pub(crate) fn has_room(&self) -> bool {
+        self.max_concurrent.is_none_or(|limit| self.accounts.live.in_flight() < limit)
+    }
+
+    /// A text of its own, without its keys and its address (failure model, U8). `None`: it holds none of them.
+    pub(crate) fn blanked(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let holds = |secret: &&Vec<u8>| memchr::memmem::find(text, secret).is_some();
+        let mut found = self.secrets.iter().filter(holds).peekable();
+        found.peek()?;
+        let mut blanked = text.to_vec();
+        for secret in found {
+            while let Some(at) = memchr::memmem::find(&blanked, secret) {
+                blanked.splice(at..at + secret.len(), *b"***");
+            }
+        }
+        Some(blanked)
     }
 
     /// Whether the configuration sets a field of that name (lower case).
@@ -96,4 +123,13 @@ fn fixed_fields(provider: &berry_config::Provider, key: &str, proxy_fields: &str
         push_field(&mut out, name.as_bytes(), value.as_bytes());
     }
     out
+}
+
+/// Too short a text would be found by chance.
+const SHORTEST_SECRET: usize = 6;
+
+fn secrets(provider: &berry_config::Provider, keys: &[&str]) -> Vec<Vec<u8>> {
+    let of_headers = provider.headers.iter().map(|(_, value)| value.expose());
+    let all = keys.iter().copied().chain(of_headers).chain([provider.base_url.authority()]);
+    all.filter(|text| text.len() >= SHORTEST_SECRET).map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -1,13 +1,17 @@
-//! Station 8: edit, sign, send, and wait for the first byte of an answer's body. Until then every failure is Berry's to repair:
-//! by another target, by the same one again, or by a model that stands in. (Stations 7 and 8 repeat inside one deadline.)
+//! Station 8: edit, sign, send, and wait until an answer has passed the gate. Until then every failure is Berry's to repair: by
+//! another target, by another account, by the same one again, by waiting a moment, or by a model that stands in. (Stations 7 and
+//! 8 repeat inside one deadline and one retry budget.)
 
+mod best;
+mod fault;
+mod gate;
 mod outgoing;
+mod race;
+mod trial;
 mod verdict;
 
-use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use berry_policy::{Strategy, Visits, backoff};
@@ -16,16 +20,25 @@ use berry_wire::{Asked, Call};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 
-use crate::answer::Content;
 use crate::client::{Client, Interrupted, Request};
+use crate::live::{BoundTo, Full};
+use crate::path::Parts;
 use crate::snapshot::Target;
-use crate::station::choose::{self, Choice, Occasion};
+use crate::station::Ticket;
+use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
-use crate::station::{Attempt, Ticket};
-use crate::upstream::{self, AnswerHead, Begun, BodyFault, First, Outgoing, SendFault, UpstreamBody};
-use crate::worker::Worker;
 
-use verdict::{Verdict, judge};
+use best::Best;
+pub(crate) use fault::{Fault, KeyEffect};
+use race::Hedge;
+use verdict::Verdict;
+
+/// How long a request waits, in all, for rate limits to end before its client is told of them.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits for a place at a backend that has as many requests as it may have; and how many may wait so.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+const ROOM_QUEUE: usize = 64;
 
 /// What a client asked, in the form that every attempt begins with.
 pub(crate) struct Inquiry<'a> {
@@ -47,20 +60,30 @@ impl From<Failure> for NoAnswer {
     }
 }
 
-/// What an attempt brought: the head, the first piece of the body, and the rest of it.
-struct Got {
-    head: AnswerHead,
-    first: Bytes,
-    /// `None`: the first piece was all of it.
-    rest: Option<UpstreamBody>,
+impl From<Interrupted> for NoAnswer {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Gone => NoAnswer::ClientGone,
+            Interrupted::Stopping => NoAnswer::Failed(Failure::new(Code::Shutdown, "the gateway is stopping")),
+            Interrupted::Due => NoAnswer::Failed(Failure::new(Code::UpstreamTimeout, "the time is over")),
+        }
+    }
 }
 
-/// Why an attempt brought nothing.
-#[derive(Clone, Copy, Debug)]
-enum AttemptFault {
-    Send(SendFault),
-    Body(BodyFault),
-    TimedOut,
+/// A request's search for an answer.
+struct Search<'a> {
+    inquiry: &'a Inquiry<'a>,
+    plan: &'a Plan,
+    deadline: Moment,
+    affinity: Option<u64>,
+    /// Who made the state that the request carries.
+    bound: Option<BoundTo>,
+    tried: Tried,
+    best: Best,
+    /// What is left of [`PATIENCE`].
+    patience: Duration,
+    /// When the first rate limit ends that keeps this request from a target.
+    soonest: Option<Moment>,
 }
 
 /// Calls targets until one has an answer, or nothing is left to try.
@@ -69,226 +92,241 @@ pub(crate) async fn call<C: Client>(
     plan: &Plan,
     client: &mut C,
     ticket: &mut Ticket,
-) -> Result<(u16, Vec<u8>, Content), NoAnswer> {
-    let mut best = Best::default();
-    for pool in &plan.pools {
-        if let Some(answer) = call_pool(inquiry, pool, plan.forced, client, ticket, &mut best).await? {
-            return Ok(answer);
+) -> Result<Parts, NoAnswer> {
+    let mut search = Search::new(inquiry, plan, ticket);
+    loop {
+        search.soonest = None;
+        for pool in &plan.pools {
+            if let Some(answer) = search.in_pool(pool, client, ticket).await? {
+                return Ok(answer);
+            }
+        }
+        if !search.wait_for_the_soonest(client, ticket).await? {
+            return search.best.into_answer(plan, ticket);
         }
     }
-    best.into_answer(plan, ticket)
 }
 
-/// Calls the targets of one model.
-async fn call_pool<C: Client>(
-    inquiry: &Inquiry<'_>,
-    pool: &Pool,
-    forced: bool,
-    client: &mut C,
-    ticket: &mut Ticket,
-    best: &mut Best,
-) -> Result<Option<(u16, Vec<u8>, Content)>, NoAnswer> {
-    let snapshot = ticket.snapshot.clone();
-    let deadline = ticket.started.after(pool.model.deadline);
-    let turn = pool.model.turns.fetch_add(1, Relaxed);
-    let mut visits = if forced { Visits::forced() } else { Visits::new(snapshot.max_retries) };
-    loop {
-        let now = ticket.worker.now();
+impl<'a> Search<'a> {
+    fn new(inquiry: &'a Inquiry<'a>, plan: &'a Plan, ticket: &Ticket) -> Self {
+        let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
+        let asked = plan.pools.first().map(|pool| &pool.model);
+        if let Some(model) = asked {
+            model.live.budget.lock().deposit(now, &rules.budget);
+        }
+        let states = berry_wire::bound_state(inquiry.call.operation, &inquiry.body);
+        Self {
+            inquiry,
+            plan,
+            deadline: ticket.started.after(asked.map_or(Duration::MAX, |model| model.deadline)),
+            affinity: affinity(asked.map(|model| model.strategy), inquiry, ticket),
+            bound: ticket.worker.gateway.live().bound.maker(&states),
+            tried: Tried::new(if plan.forced { Visits::forced() } else { Visits::new(ticket.snapshot.max_retries) }),
+            best: Best::default(),
+            patience: PATIENCE,
+            soonest: None,
+        }
+    }
+
+    /// Calls the targets of one model.
+    async fn in_pool<C: Client>(
+        &mut self,
+        pool: &'a Pool,
+        client: &mut C,
+        ticket: &mut Ticket,
+    ) -> Result<Option<Parts>, NoAnswer> {
+        let turn = pool.model.live.turns.fetch_add(1, Relaxed);
+        while ticket.worker.now() < self.deadline {
+            let choice = match self.choose(pool, turn, ticket) {
+                Ok(choice) => choice,
+                Err(nothing) => match self.wait_for_room(nothing, pool, turn, client, ticket).await? {
+                    Some(choice) => choice,
+                    None => return Ok(None),
+                },
+            };
+            if choice.visit == Visit::Repeat && !self.wait_before_repeat(pool, client, ticket).await? {
+                return Ok(None);
+            }
+            if let Some(answer) = self.attempt(choice, pool, turn, client, ticket).await? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    fn choose(&self, pool: &'a Pool, turn: u64, ticket: &Ticket) -> Result<Choice<'a>, Nothing> {
         let occasion = Occasion {
             worker: &ticket.worker,
-            rules: &snapshot.rules,
-            now,
+            rules: &ticket.snapshot.rules,
+            now: ticket.worker.now(),
             turn,
-            affinity: affinity(pool.model.strategy, inquiry, ticket),
-            max_internal_retries: snapshot.max_internal_retries,
+            affinity: self.affinity,
+            bound: self.bound.as_ref(),
+            max_internal_retries: ticket.snapshot.max_internal_retries,
         };
-        let Some(choice) = choose::choose(pool, &visits, &occasion).filter(|_| now < deadline) else {
-            return Ok(None);
+        choose::choose(pool, &self.tried, &occasion)
+    }
+
+    /// One attempt, or two side by side, from begin to verdict.
+    async fn attempt<C: Client>(
+        &mut self,
+        choice: Choice<'a>,
+        pool: &'a Pool,
+        turn: u64,
+        client: &mut C,
+        ticket: &mut Ticket,
+    ) -> Result<Option<Parts>, NoAnswer> {
+        self.tried.record(&choice);
+        let begun = ticket.worker.now();
+        let after = self.hedge_after(&choice, pool);
+        let ended = match after {
+            None => race::run(self.inquiry, choice, None, self.deadline, client, ticket).await?,
+            Some(after) => {
+                let worker = ticket.worker.clone();
+                let snapshot = ticket.snapshot.clone();
+                let (inquiry, deadline) = (self.inquiry, self.deadline);
+                let mut second = || self.choose_beside(pool, turn, (&worker, &snapshot));
+                let hedge = Hedge { after, choose: &mut second };
+                race::run(inquiry, choice, Some(hedge), deadline, client, ticket).await?
+            }
         };
-        if choice.is_repeat && !wait_before_repeat(client, ticket, &visits, deadline).await? {
-            return Ok(None);
-        }
-        visits.record(choice.place);
-        let verdict = attempt(inquiry, choice, deadline, client, ticket).await?;
-        match verdict {
-            Verdict::Answer { status, fields, content } => return Ok(Some((status, fields, content))),
-            Verdict::Next(reason) => {
-                if !reason.may_pass() {
-                    visits.close(choice.place);
+        ticket.upstream_time += ticket.worker.now().since(begun);
+        for (trial, outcome) in ended {
+            match verdict::judge(trial, outcome, self.inquiry, ticket) {
+                Verdict::Answer(parts) => return Ok(Some(parts)),
+                Verdict::Next { reason, place, may_pass } => {
+                    if !may_pass {
+                        self.tried.visits.close(place);
+                    }
+                    self.best.note(reason);
                 }
-                best.note(reason);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits before the same target is asked again with the same key; `false`: neither the deadline nor the retry budget
+    /// leaves room for it.
+    async fn wait_before_repeat<C: Client>(
+        &self,
+        pool: &Pool,
+        client: &mut C,
+        ticket: &mut Ticket,
+    ) -> Result<bool, NoAnswer> {
+        let now = ticket.worker.now();
+        let wait = ticket.worker.with_dice(|dice| backoff(self.tried.visits.repeats(), dice));
+        let until = now.after(wait);
+        if until >= self.deadline || !pool.model.live.budget.lock().take(now, &ticket.snapshot.rules.budget) {
+            return Ok(false);
+        }
+        wait_until(until, client, ticket).await.map(|()| true)
+    }
+
+    /// Waits for the rate limit that ends first, where that is soon; `false`: none does.
+    async fn wait_for_the_soonest<C: Client>(&mut self, client: &mut C, ticket: &mut Ticket) -> Result<bool, NoAnswer> {
+        let now = ticket.worker.now();
+        let Some(wait) = self.soonest.map(|at| at.since(now)) else {
+            return Ok(false);
+        };
+        // Requests that wait for the same moment should not all come back in it.
+        let wait = wait + wait.mul_f64(ticket.worker.with_dice(|dice| dice.unit()) / 4.0);
+        if wait > self.patience || now.after(wait) >= self.deadline {
+            return Ok(false);
+        }
+        self.patience -= wait;
+        wait_until(now.after(wait), client, ticket).await.map(|()| true)
+    }
+
+    /// Where a target would be chosen if it had room: waits for it, for a moment.
+    async fn wait_for_room<C: Client>(
+        &mut self,
+        nothing: Nothing,
+        pool: &'a Pool,
+        turn: u64,
+        client: &mut C,
+        ticket: &mut Ticket,
+    ) -> Result<Option<Choice<'a>>, NoAnswer> {
+        self.soonest = [self.soonest, nothing.soonest].into_iter().flatten().min();
+        let Some(provider) = nothing.full_at.and_then(|place| pool.target(place)).map(|target| &target.provider) else {
+            return Ok(None);
+        };
+        let begun = ticket.worker.now();
+        let until = begun.after(ROOM_PATIENCE).min(self.deadline);
+        let due = ticket.worker.clock.instant(until);
+        let room = &provider.accounts.live.room;
+        let chosen = room.wait(client, due, ROOM_QUEUE, || self.choose(pool, turn, ticket).ok()).await;
+        ticket.upstream_time += ticket.worker.now().since(begun);
+        match chosen {
+            Ok(choice) => Ok(Some(choice)),
+            Err(Full::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(Full::NoPlace) => {
+                self.best.note_full();
+                Ok(None)
             }
         }
     }
-}
 
-/// One attempt, from its begin to its verdict.
-async fn attempt<C: Client>(
-    inquiry: &Inquiry<'_>,
-    choice: Choice<'_>,
-    deadline: Moment,
-    client: &mut C,
-    ticket: &mut Ticket,
-) -> Result<Verdict, NoAnswer> {
-    let worker = ticket.worker.clone();
-    let target = choice.target;
-    let begun = worker.now();
-    let due = begun.after(target.limits.first_byte(inquiry.asked.stream)).min(deadline);
-    ticket.attempts += 1;
-    ticket.backend = Some(target.label(&inquiry.asked.model));
-    ticket.attempt = Some(Attempt::begin(target, choice.model));
-    let head = outgoing::head(inquiry, target);
-    let pieces = inquiry.asked.edited(&inquiry.body, target.model_for(&inquiry.asked.model));
-    let outgoing = Outgoing { head: &head.with_length(pieces.len()), pieces: &pieces };
-    let got = client.wait(worker.clock.instant(due), get(&worker, target, outgoing)).await;
-    let took = worker.now().since(begun);
-    ticket.upstream_time += took;
-    let got = match got {
-        Ok(got) => got,
-        Err(Interrupted::Due) => Err(AttemptFault::TimedOut),
-        Err(Interrupted::Gone) => return Err(NoAnswer::ClientGone),
-    };
-    Ok(judge(got, inquiry, target, took, ticket))
-}
-
-/// Sends the request and waits for the first piece of the answer's body.
-async fn get(worker: &std::rc::Rc<Worker>, target: &Target, outgoing: Outgoing<'_>) -> Result<Got, AttemptFault> {
-    let begun = upstream::send(worker, &target.provider.endpoint, outgoing).await;
-    let Begun { head, first, mut body } = begun.map_err(AttemptFault::Send)?;
-    let mut first = match first {
-        Some(first) => first,
-        None => poll_fn(|cx| poll_piece(worker, &mut body, cx)).await.map_err(AttemptFault::Body)?,
-    };
-    if head.status() >= 400 {
-        first = hold_error(worker, &mut body, first).await.map_err(AttemptFault::Body)?;
+    /// After what time a second attempt goes beside the first: where the model says so, and there is another target.
+    fn hedge_after(&self, choice: &Choice<'_>, pool: &Pool) -> Option<Duration> {
+        let rules = pool.model.hedge.as_ref()?;
+        if self.plan.forced || choice.visit != Visit::First || ticket_has_attempts(&self.tried) {
+            return None;
+        }
+        pool.model.live.hedge.lock().request(self.cost(choice.target), rules);
+        rules.delay(&choice.target.live.latencies())
     }
-    Ok(Got { head, first: first.bytes, rest: (!first.last).then_some(body) })
+
+    /// The second attempt's target, if the share of requests and of spend allows one.
+    fn choose_beside(
+        &mut self,
+        pool: &'a Pool,
+        turn: u64,
+        (worker, snapshot): (&crate::worker::Worker, &crate::snapshot::Snapshot),
+    ) -> Option<Choice<'a>> {
+        let occasion = Occasion {
+            worker,
+            rules: &snapshot.rules,
+            now: worker.now(),
+            turn,
+            affinity: self.affinity,
+            bound: None,
+            max_internal_retries: 0,
+        };
+        let choice = choose::choose(pool, &self.tried, &occasion).ok().filter(|choice| choice.visit == Visit::First)?;
+        if !pool.model.live.hedge.lock().may_hedge(self.cost(choice.target)) {
+            return None;
+        }
+        self.tried.record(&choice);
+        Some(choice)
+    }
+
+    /// What an attempt at a target costs, beside others: bytes, weighed by price.
+    fn cost(&self, target: &Target) -> f64 {
+        self.inquiry.body.len().max(1) as f64 * target.price.unwrap_or(1.0).max(0.001)
+    }
 }
 
-/// Reads an error to its end, within a bound: it may still give way to another backend's answer.
-async fn hold_error(worker: &Worker, body: &mut UpstreamBody, first: First) -> Result<First, BodyFault> {
-    const LONGEST: usize = 256 * 1024;
-    if first.last {
-        return Ok(first);
-    }
-    let (mut held, mut last) = (first.bytes.to_vec(), false);
-    while !last && held.len() < LONGEST {
-        let piece = poll_fn(|cx| poll_piece(worker, body, cx)).await?;
-        held.extend_from_slice(&piece.bytes);
-        last = piece.last;
-    }
-    Ok(First { bytes: held.into(), last })
+fn ticket_has_attempts(tried: &Tried) -> bool {
+    tried.visits.attempts() > 1
 }
 
-fn poll_piece(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
-    let mut scratch = worker.scratch.borrow_mut();
-    let piece = ready!(body.poll_piece(cx, &mut scratch))?;
-    let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
-    Poll::Ready(Ok(First { bytes, last: piece.last }))
-}
-
-/// Waits before the same target is asked again; `false`: the deadline does not leave the time.
-async fn wait_before_repeat<C: Client>(
-    client: &mut C,
-    ticket: &mut Ticket,
-    visits: &Visits,
-    deadline: Moment,
-) -> Result<bool, NoAnswer> {
-    let wait = ticket.worker.with_dice(|dice| backoff(visits.repeats(), dice));
-    let until = ticket.worker.now().after(wait);
-    if until >= deadline {
-        return Ok(false);
-    }
+/// Waits for a moment, as long as the client does. Waiting for a backend is no cost of Berry's own.
+async fn wait_until<C: Client>(until: Moment, client: &mut C, ticket: &mut Ticket) -> Result<(), NoAnswer> {
     let begun = ticket.worker.now();
-    let waited = client.wait(ticket.worker.clock.instant(until), std::future::pending::<()>()).await;
-    // Waiting for a backend to recover is no cost of Berry's own.
+    let due = ticket.worker.clock.instant(until);
+    let waited = client.wait(|| due, std::future::pending::<()>()).await;
     ticket.upstream_time += ticket.worker.now().since(begun);
     match waited {
-        Err(Interrupted::Gone) => Err(NoAnswer::ClientGone),
-        _ => Ok(true),
-    }
-}
-
-/// The most useful of several attempts' outcomes: the client's own error, else 429 with its wait, else 504, else 502, else 503.
-#[derive(Default)]
-struct Best {
-    reason: Option<Reason>,
-}
-
-/// Why an attempt was not the last word.
-enum Reason {
-    /// A failure to be told if nothing better comes.
-    Failure(Failure),
-    /// An answer of the upstream's own that says that it does not know the model.
-    Unknown { status: u16, fields: Vec<u8>, body: Bytes },
-}
-
-impl Reason {
-    /// Whether the same backend may do better a moment later.
-    fn may_pass(&self) -> bool {
-        match self {
-            Reason::Unknown { .. } => false,
-            Reason::Failure(failure) => failure.code() != Code::UpstreamAuth,
-        }
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Reason::Unknown { .. } => 0,
-            Reason::Failure(failure) => match failure.code() {
-                Code::UpstreamOverloaded => 1,
-                Code::UpstreamTimeout => 2,
-                Code::NoBackend => 4,
-                _ => 3,
-            },
-        }
-    }
-}
-
-impl Best {
-    fn note(&mut self, reason: Reason) {
-        let better =
-            self.reason.as_ref().is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
-        if better {
-            self.reason = Some(reason);
-        }
-    }
-
-    fn into_answer(self, plan: &Plan, ticket: &Ticket) -> Result<(u16, Vec<u8>, Content), NoAnswer> {
-        match self.reason {
-            Some(Reason::Unknown { status, fields, body }) => Ok((status, fields, Content::Whole(body))),
-            Some(Reason::Failure(failure)) => Err(failure.into()),
-            None => Err(nothing_eligible(plan, ticket).into()),
-        }
-    }
-}
-
-/// Of two rate limits, the one that ends first.
-fn is_sooner(one: &Reason, other: &Reason) -> bool {
-    match (one, other) {
-        (Reason::Failure(one), Reason::Failure(other)) => {
-            one.code() == Code::UpstreamOverloaded && other.code() == one.code() && one.wait() < other.wait()
-        }
-        _ => false,
-    }
-}
-
-fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
-    let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
-    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
-    let wait = soonest.map_or(Duration::from_secs(1), |at| at.since(now));
-    match plan.pools.iter().any(|pool| choose::is_cooling(pool, now, rules)) {
-        true => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit")
-            .retry_after(wait),
-        false => Failure::new(Code::NoBackend, "no backend of this model can be asked now").retry_after(wait),
+        Ok(()) | Err(Interrupted::Due) => Ok(()),
+        Err(other) => Err(other.into()),
     }
 }
 
 /// What a conversation begins with, hashed: the user, and the body up to the end of its first inner object. It stays the same
 /// while a conversation grows, because later turns are added behind it.
-fn affinity(strategy: Strategy, inquiry: &Inquiry<'_>, ticket: &Ticket) -> Option<u64> {
+fn affinity(strategy: Option<Strategy>, inquiry: &Inquiry<'_>, ticket: &Ticket) -> Option<u64> {
     const LONGEST: usize = 64 * 1024;
-    if strategy != Strategy::Affinity {
+    if strategy != Some(Strategy::Affinity) {
         return None;
     }
     let start = inquiry.body.get(..inquiry.body.len().min(LONGEST))?;

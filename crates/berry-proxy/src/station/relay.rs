@@ -1,19 +1,24 @@
-//! Station 9: an upstream's bytes on their way to the caller, unchanged. What happens when they stop coming is decided here: a
-//! stream of events that was between two events ends with the dialect's error event; anything else is cut, visibly.
+//! Station 9: an upstream's bytes on their way to the caller, unchanged. A stream of events is followed as it passes: it leaves
+//! in whole events, so that whatever ends it early, the dialect's error event can take the place of what is missing, and it ends
+//! in exactly one way. What is no stream of events and breaks is cut, visibly.
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use berry_policy::OutcomeClass;
+use berry_policy::{FailureKind, OutcomeClass};
 use berry_vocab::{Code, Failure, Moment};
+use berry_wire::{Complaint, Ending as StreamEnd, Event};
 use bytes::Buf;
-use tokio::time::Instant;
 
 use crate::answer::Streamed;
 use crate::deadline::Deadline;
+use crate::live::Ending;
 use crate::station::{Outcome, Ticket};
 use crate::upstream::{BodyFault, Piece};
 use crate::worker::Worker;
+
+/// How long an upstream may take to end its answer after the stream's own end.
+const AFTER_END: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The answer cannot be ended well: the connection (HTTP/1) or stream (HTTP/2) must be broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +28,35 @@ pub(crate) struct Cut;
 pub(crate) struct Flow {
     streamed: Box<Streamed>,
     ticket: Ticket,
-    tail: Tail,
     deadline: Deadline,
     /// When the whole answer must be over.
     total_due: Option<Moment>,
+    /// The beginning of an event that has not come whole.
+    partial: Vec<u8>,
+    /// Whether part of an event has left before its end.
+    is_loose: bool,
+    /// Whether the stream's own end has come.
+    has_ended: bool,
+    /// An error event that goes out as the last.
+    last_words: Option<Vec<u8>>,
 }
 
 impl Flow {
     /// The flow of an answer that begins now.
     pub(crate) fn new(streamed: Box<Streamed>, ticket: Ticket) -> Self {
         let total_due = streamed.limits.total.map(|total| ticket.started.after(total));
-        let mut flow = Self { streamed, ticket, tail: Tail::default(), deadline: Deadline::default(), total_due };
-        flow.expect_more();
-        flow
+        let mut deadline = Deadline::default();
+        deadline.set(ticket.worker.clock.instant(ticket.worker.recent().after(streamed.limits.idle)));
+        Self {
+            streamed,
+            ticket,
+            deadline,
+            total_due,
+            partial: Vec::new(),
+            is_loose: false,
+            has_ended: false,
+            last_words: None,
+        }
     }
 
     /// The worker that it belongs to.
@@ -45,35 +66,65 @@ impl Flow {
 
     /// The length of the body, where it is known.
     pub(crate) fn length(&self) -> Option<u64> {
-        self.streamed.body.length()
+        self.streamed.length()
     }
 
     /// The next piece, into `buffer`. After the last one, or a cut, nothing more must be asked for.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
+        if let Some(words) = self.last_words.take() {
+            return Poll::Ready(write(&words, buffer));
+        }
+        loop {
+            let (len, judged, last) = match self.poll_upstream(cx, buffer) {
+                Poll::Ready(Ok(came)) => came,
+                Poll::Ready(Err(end)) => return Poll::Ready(self.fail(end, 0, buffer)),
+                Poll::Pending => return Poll::Pending,
+            };
+            if let Some(piece) = self.pass(buffer, len, judged, last) {
+                let left = piece.as_ref().map_or(0, |piece| piece.len);
+                self.streamed.maker.note(buffer.get(..left).unwrap_or_default(), self.ticket.worker.gateway.live());
+                return Poll::Ready(piece);
+            }
+        }
+    }
+
+    /// What was held, or what comes, behind what is held back: how much stands in the buffer then, how much of that has been
+    /// judged, and whether the body ends with it.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<(usize, usize, bool), End>> {
+        let before = self.partial.len();
+        let Some(space) = buffer.get_mut(before..) else {
+            return Poll::Ready(Err(End::Fault(BodyFault::Malformed)));
+        };
         let first = &mut self.streamed.first;
-        if !first.is_empty() {
-            let len = first.len().min(buffer.len());
-            if let (Some(to), Some(from)) = (buffer.get_mut(..len), first.get(..len)) {
+        let (len, judged, last) = if first.is_empty() {
+            match self.streamed.body.poll_piece(cx, space) {
+                Poll::Ready(Ok(piece)) => (piece.len, 0, piece.last),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(End::Fault(fault))),
+                Poll::Pending => return self.poll_limits(cx).map(Err),
+            }
+        } else {
+            let len = first.len().min(space.len());
+            if let (Some(to), Some(from)) = (space.get_mut(..len), first.get(..len)) {
                 to.copy_from_slice(from);
-                self.tail.take(from);
             }
             first.advance(len);
-            return Poll::Ready(Ok(Piece { len, last: false }));
+            let judged = self.streamed.judged.min(len);
+            self.streamed.judged -= judged;
+            (len, judged, false)
+        };
+        if let Some(to) = buffer.get_mut(..before) {
+            to.copy_from_slice(&self.partial);
         }
-        match self.streamed.body.poll_piece(cx, buffer) {
-            Poll::Ready(Ok(piece)) => {
-                self.tail.take(buffer.get(..piece.len).unwrap_or_default());
-                if piece.last {
-                    self.ticket.complete();
-                } else {
-                    self.expect_more();
-                }
-                Poll::Ready(Ok(piece))
-            }
-            Poll::Ready(Err(fault)) => Poll::Ready(self.fail(fault_code(fault), buffer)),
-            Poll::Pending if self.deadline.poll(cx).is_ready() => Poll::Ready(self.fail(TIMED_OUT, buffer)),
-            Poll::Pending => Poll::Pending,
+        self.partial.clear();
+        let now = self.ticket.worker.now();
+        if self.total_due.is_some_and(|total| now >= total) && !last {
+            return Poll::Ready(Err(End::TimedOut));
         }
+        let patience = if self.has_ended { AFTER_END } else { self.streamed.limits.idle };
+        let idle = now.after(patience);
+        let due = self.total_due.map_or(idle, |total| total.min(idle));
+        self.deadline.set(self.ticket.worker.clock.instant(due));
+        Poll::Ready(Ok((before + len, before + judged, last)))
     }
 
     /// Notes that the answer ends here for a fault of Berry's own.
@@ -81,99 +132,136 @@ impl Flow {
         self.ticket.end(Outcome::Failed(Code::Internal));
     }
 
-    fn expect_more(&mut self) {
-        let idle = self.ticket.worker.now().after(self.streamed.limits.idle);
-        let due = self.total_due.map_or(idle, |total| total.min(idle));
-        self.deadline.set(self.instant(due));
-    }
-
-    fn instant(&self, moment: Moment) -> Instant {
-        self.ticket.worker.clock.instant(moment)
-    }
-
-    /// Ends the answer for an upstream that failed.
-    fn fail(&mut self, (class, code, message): Fault, buffer: &mut [u8]) -> Result<Piece, Cut> {
-        self.ticket.end_attempt(class);
-        self.ticket.end(Outcome::Failed(code));
-        // Where the head has told a length, no event fits in any more.
-        if !self.streamed.is_events || self.length().is_some() || !self.tail.is_between_events() {
-            return Err(Cut);
+    /// What ends the waiting for an upstream that sends nothing.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.ticket.worker.is_cut() {
+            return Poll::Ready(End::Shutdown);
         }
-        let event =
-            berry_wire::render_event(&Failure::new(code, message), self.streamed.operation, &self.ticket.request_id);
-        let to = buffer.get_mut(..event.len()).ok_or(Cut)?;
-        to.copy_from_slice(&event);
-        Ok(Piece { len: event.len(), last: true })
-    }
-}
-
-/// What a failure means for the backend and for the client.
-type Fault = (OutcomeClass, Code, &'static str);
-
-const TIMED_OUT: Fault = (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend's answer stopped coming");
-
-fn fault_code(fault: BodyFault) -> Fault {
-    match fault {
-        BodyFault::Disconnected => {
-            (OutcomeClass::ServerError, Code::UpstreamDisconnected, "the backend's connection broke within its answer")
-        }
-        BodyFault::Truncated => {
-            (OutcomeClass::ServerError, Code::UpstreamTruncated, "the backend's answer ended before its end")
-        }
-        BodyFault::Malformed => {
-            (OutcomeClass::ServerError, Code::UpstreamBadResponse, "the backend's answer became unreadable")
-        }
-    }
-}
-
-/// The last bytes of a stream of events: enough to know whether it stands between two events (a blank line; the WHATWG HTML
-/// standard, section 9.2.6, ends lines with CR, LF or both).
-#[derive(Default)]
-struct Tail {
-    last: [u8; 4],
-    any: bool,
-}
-
-impl Tail {
-    fn take(&mut self, bytes: &[u8]) {
-        self.any |= !bytes.is_empty();
-        match bytes.last_chunk::<4>() {
-            Some(last) => self.last = *last,
-            None => bytes.iter().for_each(|&byte| {
-                self.last.rotate_left(1);
-                self.last[3] = byte;
-            }),
-        }
+        self.deadline.poll(cx).map(|()| End::TimedOut)
     }
 
-    fn is_between_events(&self) -> bool {
-        let ends = |end: &[u8]| self.last.ends_with(end);
-        !self.any || ends(b"\n\n") || ends(b"\r\n\r\n") || ends(b"\r\r")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_an_event_is_known_however_the_bytes_are_split() {
-        for (text, between) in [
-            ("data: x\n\n", true),
-            ("data: x\r\n\r\n", true),
-            ("data: x\r\r", true),
-            ("data: x\n", false),
-            ("data: x", false),
-            ("data: x\r\n", false),
-            ("", true),
-            ("\n\n", true),
-        ] {
-            for split in 0..=text.len() {
-                let mut tail = Tail::default();
-                tail.take(&text.as_bytes()[..split]);
-                tail.take(&text.as_bytes()[split..]);
-                assert_eq!(tail.is_between_events(), between, "{text:?} split at {split}");
+    /// What of the first `len` bytes of the buffer may go; `None`: nothing yet.
+    fn pass(&mut self, buffer: &mut [u8], len: usize, judged: usize, last: bool) -> Option<Result<Piece, Cut>> {
+        let Some(events) = self.streamed.events.as_mut() else {
+            if last {
+                self.ticket.complete();
             }
+            return Some(Ok(Piece { len, last }));
+        };
+        let (mut at, mut clear) = (judged, 0);
+        if judged > 0 && events.is_between_events() {
+            clear = judged;
+        }
+        while let Some((taken, event)) = events.next(buffer.get(at..len).unwrap_or_default()) {
+            at += taken;
+            clear = at;
+            self.is_loose = false;
+            match event {
+                Event::Quiet | Event::Content => {}
+                Event::End => self.has_ended = true,
+                Event::Error(complaint) => {
+                    self.end_with_their_error(complaint);
+                    return Some(Ok(Piece { len: clear, last: true }));
+                }
+            }
+        }
+        if last {
+            return Some(match events.finish() {
+                StreamEnd::Whole => {
+                    self.ticket.complete();
+                    Ok(Piece { len, last: true })
+                }
+                StreamEnd::Failed(complaint) => {
+                    self.end_with_their_error(complaint);
+                    Ok(Piece { len, last: true })
+                }
+                StreamEnd::Truncated => self.fail(End::Fault(BodyFault::Truncated), clear, buffer),
+            });
+        }
+        if len - clear > buffer.len() / 2 || self.is_loose {
+            self.is_loose = len > clear || self.is_loose;
+            return Some(Ok(Piece { len, last: false }));
+        }
+        self.partial.extend_from_slice(buffer.get(clear..len).unwrap_or_default());
+        (clear > 0).then_some(Ok(Piece { len: clear, last: false }))
+    }
+
+    /// The upstream's own error event has passed: it is the end.
+    fn end_with_their_error(&mut self, complaint: Complaint) {
+        let overload = matches!(complaint, Complaint::RateLimit | Complaint::Overloaded);
+        let (class, failure) = match overload {
+            true => (OutcomeClass::RateLimit, None),
+            false => (OutcomeClass::ServerError, Some(FailureKind::Soft)),
+        };
+        self.ticket.end_attempt(Ending { class, failure, overload });
+        self.ticket.end(Outcome::Failed(Code::UpstreamError));
+        tracing::warn!(request_id = %self.ticket.request_id, backend = self.ticket.backend.as_deref(), "a stream ended with the backend's error");
+    }
+
+    /// Ends an answer whose upstream failed, behind the first `clear` bytes of the buffer.
+    fn fail(&mut self, end: End, clear: usize, buffer: &mut [u8]) -> Result<Piece, Cut> {
+        if self.has_ended {
+            // All that the protocol wants has come.
+            self.ticket.complete();
+            return Ok(Piece { len: clear, last: true });
+        }
+        let (class, code, message) = end.meaning();
+        match class {
+            Some(class) => self.ticket.end_attempt(Ending::of(class)),
+            None => self.ticket.attempt = None,
+        }
+        self.ticket.end(Outcome::Failed(code));
+        let (request_id, backend) = (&self.ticket.request_id, self.ticket.backend.as_deref());
+        tracing::warn!(%request_id, backend, code = code.as_str(), "an answer broke off: {message}");
+        let Some(events) = self.streamed.events.as_ref().filter(|_| !self.is_loose) else {
+            return Err(Cut);
+        };
+        let failure = Failure::new(code, message);
+        let words = berry_wire::render_event_after(
+            &failure,
+            self.streamed.operation,
+            &self.ticket.request_id,
+            events.next_sequence(),
+        );
+        if clear == 0 {
+            return write(&words, buffer);
+        }
+        self.last_words = Some(words);
+        Ok(Piece { len: clear, last: false })
+    }
+}
+
+fn write(words: &[u8], buffer: &mut [u8]) -> Result<Piece, Cut> {
+    buffer.get_mut(..words.len()).ok_or(Cut)?.copy_from_slice(words);
+    Ok(Piece { len: words.len(), last: true })
+}
+
+/// How an answer ended before its end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Fault(BodyFault),
+    TimedOut,
+    Shutdown,
+}
+
+impl End {
+    /// What it means for the backend, if anything, and for the client.
+    fn meaning(self) -> (Option<OutcomeClass>, Code, &'static str) {
+        let failed = Some(OutcomeClass::ServerError);
+        match self {
+            End::Fault(BodyFault::Disconnected) => {
+                (failed, Code::UpstreamDisconnected, "the backend's connection broke within its answer")
+            }
+            End::Fault(BodyFault::Truncated) => {
+                (failed, Code::UpstreamTruncated, "the backend's answer ended before its end")
+            }
+            End::Fault(BodyFault::Malformed) => {
+                (failed, Code::UpstreamBadResponse, "the backend's answer became unreadable")
+            }
+            End::TimedOut => {
+                (Some(OutcomeClass::Timeout), Code::UpstreamTimeout, "the backend's answer stopped coming")
+            }
+            End::Shutdown => (None, Code::Shutdown, "the gateway is stopping"),
         }
     }
 }

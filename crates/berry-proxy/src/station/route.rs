@@ -19,13 +19,35 @@ pub(crate) struct Plan {
 /// The targets of one model that a request may go to, by their places in the model's list.
 pub(crate) struct Pool {
     pub(crate) model: Arc<Model>,
+    /// How many targets stand in the pools before this one, so that a place means one target of the whole plan.
+    before: usize,
     places: SmallVec<[usize; 8]>,
 }
 
 impl Pool {
-    /// Places and targets, in the order of the file.
+    fn new(model: &Arc<Model>, places: SmallVec<[usize; 8]>) -> Self {
+        Self { model: model.clone(), before: 0, places }
+    }
+
+    /// The target at a place of the plan.
+    pub(crate) fn target(&self, place: usize) -> Option<&Target> {
+        self.model.targets.get(place.checked_sub(self.before)?)
+    }
+
+    /// Places in the plan and targets, in the order of the file.
     pub(crate) fn targets(&self) -> impl Iterator<Item = (usize, &Target)> {
-        self.places.iter().filter_map(|&place| Some((place, self.model.targets.get(place)?)))
+        self.places.iter().filter_map(|&place| Some((self.before + place, self.model.targets.get(place)?)))
+    }
+}
+
+impl Plan {
+    fn new(mut pools: SmallVec<[Pool; 1]>, forced: bool) -> Self {
+        let mut before = 0;
+        for pool in &mut pools {
+            pool.before = before;
+            before += pool.model.targets.len();
+        }
+        Self { pools, forced }
     }
 }
 
@@ -51,7 +73,7 @@ pub(crate) fn plan(
         reachable(fallback, user, call.protocol).ok()
     };
     let pools = std::iter::once(first).chain(model.fallbacks.iter().filter_map(stand_in)).collect();
-    Ok(Plan { pools, forced: false })
+    Ok(Plan::new(pools, false))
 }
 
 fn find_model<'s>(snapshot: &'s Snapshot, user: &User, name: &str) -> Result<&'s Arc<Model>, Failure> {
@@ -77,7 +99,7 @@ fn reachable(model: &Arc<Model>, user: &User, protocol: Protocol) -> Result<Pool
         }
     }
     match (places.is_empty(), any_protocol) {
-        (false, _) => Ok(Pool { model: model.clone(), places }),
+        (false, _) => Ok(Pool::new(model, places)),
         (true, true) => Err(other_protocol(model, protocol)),
         (true, false) if model.targets.is_empty() => {
             Err(Failure::new(Code::NoBackend, format!("no backend of the model `{}` is enabled", model.name)))
@@ -125,7 +147,7 @@ fn force(
     if places.is_empty() {
         return Err(Failure::new(Code::NoBackend, "your tags do not reach the backend that you named").param("backend"));
     }
-    Ok(Plan { pools: smallvec![Pool { model: model.clone(), places }], forced: true })
+    Ok(Plan::new(smallvec![Pool::new(model, places)], true))
 }
 
 fn no_such_target(snapshot: &Snapshot, model: &Model, provider: &str) -> Failure {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_http1::Method;
-use berry_policy::{FailureKind, OutcomeClass};
+use berry_policy::{FailureKind, OutcomeClass, State};
 use berry_vocab::{Code, Moment, Protocol};
 
 use crate::client::Request;
-use crate::live::{BackendLive, Rules};
+use crate::live::{BackendLive, Ending, ProviderLive, Rules, Slot};
+use crate::places::Place;
 use crate::routes::Route;
 use crate::snapshot::{Model, Snapshot, Target, User};
 use crate::worker::Worker;
@@ -45,6 +46,10 @@ pub(crate) struct Ticket {
     pub(crate) backend: Option<Arc<str>>,
     pub(crate) attempts: u32,
     pub(crate) attempt: Option<Attempt>,
+    /// Where the request's task is woken when there is no more time for what is in flight.
+    pub(crate) place: Place,
+    /// Places that the request takes: of the whole gateway, of its model.
+    pub(crate) slots: [Option<Slot>; 2],
     pub(crate) status: u16,
     /// Time that upstreams took until the answer began.
     pub(crate) upstream_time: Duration,
@@ -70,6 +75,8 @@ impl Ticket {
             backend: None,
             attempts: 0,
             attempt: None,
+            place: Place::new(worker.clone()),
+            slots: [None, None],
             status: 0,
             upstream_time: Duration::ZERO,
             first_byte: None,
@@ -99,13 +106,13 @@ impl Ticket {
         if self.outcome == Outcome::ClientGone {
             self.outcome = Outcome::Answered;
         }
-        self.end_attempt(OutcomeClass::Success);
+        self.end_attempt(Ending::of(OutcomeClass::Success));
     }
 
     /// Ends the attempt under way, if one is.
-    pub(crate) fn end_attempt(&mut self, class: OutcomeClass) {
+    pub(crate) fn end_attempt(&mut self, ending: Ending) {
         if let Some(attempt) = self.attempt.take() {
-            attempt.end(class, self.worker.now(), &self.snapshot.rules);
+            attempt.end(ending, &self.worker, &self.snapshot.rules);
         }
     }
 
@@ -165,31 +172,62 @@ impl Drop for Ticket {
     }
 }
 
-/// One try at a backend. It counts as in flight until it is dropped.
+/// One try at a backend. It counts as in flight until it is dropped; one that is dropped without an ending was given up.
 pub(crate) struct Attempt {
     live: Arc<BackendLive>,
+    provider: Arc<ProviderLive>,
+    /// `provider/model`, for the log.
+    label: Arc<str>,
     /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
     model: Arc<Model>,
+    has_ended: bool,
 }
 
 impl Attempt {
     /// Begins a try at `target`.
     pub(crate) fn begin(target: &Target, model: &Arc<Model>) -> Self {
         target.live.enter();
-        Self { live: target.live.clone(), model: model.clone() }
+        target.provider.accounts.live.enter();
+        Self {
+            live: target.live.clone(),
+            provider: target.provider.accounts.live.clone(),
+            label: target.fixed_label(),
+            model: model.clone(),
+            has_ended: false,
+        }
     }
 
-    /// Ends the try with its outcome.
-    fn end(self, outcome: OutcomeClass, now: Moment, rules: &Rules) {
+    /// Ends the try.
+    pub(crate) fn end(mut self, ending: Ending, worker: &Worker, rules: &Rules) {
+        let now = worker.now();
+        self.has_ended = true;
         // Looked at now, not when the attempt began: others in flight may have failed meanwhile.
-        let may_open = outcome.failure_kind() == Some(FailureKind::Soft) && self.model.may_lose_one(now, rules);
-        self.live.record(outcome, may_open, now, rules);
+        let may_open = ending.failure == Some(FailureKind::Soft) && self.model.may_lose_one(now);
+        if let Some(turned) = self.live.record(ending, may_open, now, rules) {
+            tell(&self.label, turned.to, now);
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.live.leave();
+        self.provider.leave();
+        if !self.has_ended {
+            self.live.record_cancelled();
+        }
+    }
+}
+
+/// Says in the log that a backend's state has changed.
+pub(crate) fn tell(backend: &str, to: State, now: Moment) {
+    match to {
+        State::Healthy => tracing::info!(backend, "a backend is healthy again"),
+        State::Ramp { .. } => tracing::info!(backend, "a backend may prove itself with a little traffic"),
+        State::Open { until, hard } => {
+            let seconds = until.since(now).as_secs_f64();
+            tracing::warn!(backend, seconds, hard, "a backend is taken out");
+        }
     }
 }
 

@@ -153,7 +153,8 @@ fn request(endpoint: &Endpoint, outgoing: Outgoing<'_>) -> Option<Request<Pieces
         path.push_str(std::str::from_utf8(query.of(outgoing.head)).ok()?);
     }
     let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()?;
-    let mut request = Request::post(uri).body(PiecesBody::new(outgoing.pieces)).ok()?;
+    let request = Request::builder().method(head.method.as_str()).uri(uri);
+    let mut request = request.body(PiecesBody::new(outgoing.pieces)).ok()?;
     for field in &head.fields {
         let name = HeaderName::from_bytes(field.name.of(outgoing.head)).ok()?;
         if name != HOST && name != CONNECTION {

@@ -1,12 +1,13 @@
 //! `berry check`: all that is wrong with a configuration, before it runs.
 
-use berry_config::{Config, Loaded, load_file, render, to_json};
+use berry_config::{Loaded, load_file, render, to_json};
+use berry_proxy::checks::ProviderTest;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::ConfigPath;
 use crate::assemble;
-use crate::outcome::{Outcome, Status};
+use crate::outcome::{Failure, Outcome, Status};
 use crate::terminal;
 
 /// Reports every problem of a configuration, with its line and the remedy
@@ -16,6 +17,9 @@ use crate::terminal;
 pub(crate) struct Check {
     #[command(flatten)]
     config: ConfigPath,
+    /// Also try every provider: does it answer, does it take the key, does it know the models
+    #[arg(long)]
+    connect: bool,
     /// Print the JSON schema of the file, for editors, and check nothing
     #[arg(long)]
     schema: bool,
@@ -31,6 +35,12 @@ enum Format {
 }
 
 impl Check {
+    /// Also tries every provider.
+    pub(super) fn connecting(mut self) -> Self {
+        self.connect = true;
+        self
+    }
+
     pub(super) fn run(self) -> Outcome {
         if self.schema {
             terminal::out(&format!("{:#}\n", berry_config::schema()));
@@ -38,21 +48,35 @@ impl Check {
         }
         let loaded = load_file(&self.config.into_path());
         // What the file names must be usable too, else `check` would pass what `serve` refuses.
-        let unusable = loaded.config.as_ref().map(unusable).unwrap_or_default();
+        let (prepared, unusable) = match loaded.config.as_ref().map(assemble::prepare) {
+            Some(Ok(prepared)) => (Some(prepared), Vec::new()),
+            Some(Err(unusable)) => (None, unusable),
+            None => (None, Vec::new()),
+        };
+        let holds = prepared.is_some();
+        let tests = match prepared.filter(|_| self.connect) {
+            Some(prepared) => Some(connect(prepared)?),
+            None => None,
+        };
         match self.format {
-            Format::Human => print_for_people(&loaded, &unusable),
-            Format::Json => print_for_programs(&loaded, &unusable),
+            Format::Human => print_for_people(&loaded, &unusable, tests.as_deref()),
+            Format::Json => print_for_programs(&loaded, &unusable, tests.as_deref()),
         }
-        let holds = loaded.config.is_some() && unusable.is_empty();
-        Ok(if holds { Status::Done } else { Status::Failed })
+        let all_answer = tests.unwrap_or_default().iter().all(|test| test.went_well);
+        Ok(if holds && all_answer { Status::Done } else { Status::Failed })
     }
 }
 
-fn unusable(config: &Config) -> Vec<String> {
-    assemble::prepare(config).err().unwrap_or_default()
+/// Tries every provider.
+fn connect(prepared: assemble::Prepared) -> Result<Vec<ProviderTest>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(format!("there is no event loop: {error}"), "look at the limits of this process (ulimit -a)")
+    })?;
+    Ok(runtime.block_on(assemble::test_providers(prepared)))
 }
 
-fn print_for_people(loaded: &Loaded, unusable: &[String]) {
+fn print_for_people(loaded: &Loaded, unusable: &[String], tests: Option<&[ProviderTest]>) {
     let mut report = assemble::render_unusable(unusable);
     if !loaded.problems.is_empty() {
         report.push_str(&render(&loaded.problems, &loaded.origin, terminal::err_colour()));
@@ -68,10 +92,22 @@ fn print_for_people(loaded: &Loaded, unusable: &[String]) {
             count(config.users.len(), "user"),
         ));
     }
+    tests.unwrap_or_default().iter().for_each(print_test);
 }
 
-fn print_for_programs(loaded: &Loaded, unusable: &[String]) {
+/// One line for each provider: whether it answers, in what time, and what was found.
+fn print_test(test: &ProviderTest) {
+    let mark = if test.went_well { terminal::out_bold("32", "ok") } else { terminal::out_bold("31", "failed") };
+    let status = test.status.map_or_else(String::new, |status| format!(" {status}"));
+    let millis = test.took.as_millis();
+    terminal::out(&format!("{mark}  {}{status}  {millis} ms  {}\n", test.provider, test.message));
+}
+
+fn print_for_programs(loaded: &Loaded, unusable: &[String], tests: Option<&[ProviderTest]>) {
     let mut report = to_json(&loaded.problems);
+    if let Some(tests) = tests {
+        report["providers"] = tests.iter().map(ProviderTest::to_json).collect();
+    }
     if let Some(problems) = report.get_mut("problems").and_then(Value::as_array_mut) {
         // In front, as they are about no line: the list stays in the order of the file.
         let about_no_line = unusable.iter().map(|message| {

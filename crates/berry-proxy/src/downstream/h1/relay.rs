@@ -31,7 +31,7 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     let Answer { head: mut pending, content, mut ticket } = answer;
     let length = match &content {
         Content::Whole(body) => Some(body.len() as u64),
-        Content::Stream(streamed) => streamed.body.length(),
+        Content::Stream(streamed) => streamed.length(),
     };
     let framing = match (length, request.head.version) {
         (Some(length), _) => Framing::Length(length),

@@ -248,6 +248,10 @@ impl Client for Wire {
         Poll::Pending
     }
 
+    fn is_cut(&self) -> bool {
+        self.worker.is_cut()
+    }
+
     fn deadline(&mut self) -> &mut Deadline {
         &mut self.deadline
     }

@@ -12,7 +12,7 @@ pub(super) struct Head {
 }
 
 /// Writes the head for a target.
-pub(super) fn head(inquiry: &Inquiry<'_>, target: &Target) -> Head {
+pub(super) fn head(inquiry: &Inquiry<'_>, target: &Target, account: usize) -> Head {
     let provider = &target.provider;
     let model = target.model_for(&inquiry.asked.model);
     let path = upstream_path(&provider.base_url, inquiry.call, model, inquiry.request.query());
@@ -21,7 +21,7 @@ pub(super) fn head(inquiry: &Inquiry<'_>, target: &Target) -> Head {
     bytes.extend_from_slice(provider.target_prefix.as_bytes());
     bytes.extend_from_slice(path.as_bytes());
     bytes.extend_from_slice(b" HTTP/1.1\r\n");
-    bytes.extend_from_slice(provider.fixed_fields());
+    bytes.extend_from_slice(provider.fixed_fields(account));
     let request = inquiry.request;
     let stays = |name: &[u8]| {
         request.head.connection_names_fields

@@ -1,166 +1,161 @@
-//! What an attempt's outcome means: for this request (answer, or try elsewhere), for the backend (health, cooldown) and for the
-//! client (code). Decided here once, from statuses and types; no error text is read.
+//! What is done about an attempt's outcome: its backend's live numbers learn of it, its key may cool down or be put aside, and
+//! the request has its answer or goes on. What an outcome *means* stands in the table in `fault.rs`.
 
 use std::time::Duration;
 
 use berry_http1::push_field;
-use berry_policy::OutcomeClass;
-use berry_vocab::{Code, Failure};
+use berry_policy::FailureKind;
+use berry_vocab::Failure;
+use bytes::Bytes;
 
 use crate::answer::{Content, Streamed, begin_head};
+use crate::live::Ending;
+use crate::path::Parts;
 use crate::snapshot::Target;
-use crate::station::Ticket;
-use crate::station::call::{AttemptFault, Got, Inquiry, Reason};
-use crate::upstream::{AnswerHead, BodyFault, SendFault};
+use crate::station::call::Inquiry;
+use crate::station::call::best::Reason;
+use crate::station::call::fault::{Fault, KeyEffect, Meaning};
+use crate::station::call::gate::{Held, Received, Trouble};
+use crate::station::call::race::Outcome;
+use crate::station::call::trial::Trial;
+use crate::station::choose::{Choice, Visit};
+use crate::station::{Maker, Ticket};
+use crate::upstream::AnswerHead;
 
-/// How long a backend is left alone after a 429 that names no time.
+/// How long a backend is left alone after a rate limit that names no time.
 const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// What is to be done after an attempt.
 pub(super) enum Verdict {
     /// This is the answer.
-    Answer { status: u16, fields: Vec<u8>, content: Content },
+    Answer(Parts),
     /// Another attempt may do better.
-    Next(Reason),
-}
-
-/// The meaning of one outcome.
-struct Meaning {
-    class: OutcomeClass,
-    code: Code,
-    message: &'static str,
-    /// Whether it was overload and no rate limit.
-    is_overload: bool,
+    Next {
+        reason: Reason,
+        /// The target that was tried.
+        place: usize,
+        /// Whether the same target may do better a moment later.
+        may_pass: bool,
+    },
 }
 
 /// Judges an attempt, and lets its backend's live numbers know.
-pub(super) fn judge(
-    got: Result<Got, AttemptFault>,
-    inquiry: &Inquiry<'_>,
-    target: &Target,
-    took: Duration,
-    ticket: &mut Ticket,
-) -> Verdict {
-    let got = match got {
-        Ok(got) => got,
-        Err(fault) => return next(of_fault(fault), None, target, ticket),
-    };
-    let status = got.head.status();
-    match status {
-        200..=203 | 205..=299 if is_page(&got.first) || (got.rest.is_none() && got.first.is_empty()) => {
-            next(bad_response(), None, target, ticket)
+pub(super) fn judge(trial: Trial<'_>, outcome: Outcome, inquiry: &Inquiry<'_>, ticket: &mut Ticket) -> Verdict {
+    ticket.backend = Some(trial.choice.target.label(&inquiry.asked.model));
+    match outcome {
+        Ok(received) => Verdict::Answer(answer(trial, received, inquiry, ticket)),
+        Err(trouble) => refuse(trial, trouble, ticket),
+    }
+}
+
+fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
+    let Trial { choice, attempt, .. } = trial;
+    let meaning = trouble.fault.meaning();
+    let failure = consequences(&choice, &trouble, &meaning, ticket);
+    if let Some(class) = meaning.class {
+        let overload = meaning.key == KeyEffect::CoolsDown;
+        attempt.end(Ending { class, failure, overload }, &ticket.worker, &ticket.snapshot.rules);
+    }
+    tell(&trouble, &meaning, ticket);
+    let told = trouble.answer.map(|(head, body)| {
+        let body = choice.target.provider.blanked(&body).map_or(body, Bytes::from);
+        (head.status(), fields(&head, choice.target), body)
+    });
+    match told {
+        Some((status, fields, body)) if trouble.fault.is_final() => {
+            Verdict::Answer((status, fields, Content::Whole(body)))
         }
-        200..=203 | 205..=299 => {
-            let now = ticket.worker.now();
-            target.live.record_latency(took, now);
-            target.live.first_token.record(took);
-            answer(got, inquiry, target)
+        Some((status, fields, body)) => Verdict::Next {
+            reason: Reason::Unknown { backend: ticket.backend.clone(), status, fields, body },
+            place: choice.place,
+            may_pass: meaning.may_pass,
+        },
+        None => Verdict::Next {
+            reason: Reason::Failure(failure_of(&meaning, trouble.wait)),
+            place: choice.place,
+            may_pass: meaning.may_pass,
+        },
+    }
+}
+
+/// What the outcome does to the key; and how it counts for the breaker.
+fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) -> Option<FailureKind> {
+    let accounts = &choice.target.provider.accounts;
+    let account = accounts.hashes().get(choice.account).copied().unwrap_or_default();
+    let (now, backend) = (ticket.worker.now(), ticket.backend.as_deref());
+    match meaning.key {
+        KeyEffect::Nothing => {}
+        KeyEffect::CoolsDown => {
+            let wait = trouble.wait.unwrap_or(UNNAMED_COOLDOWN);
+            if choice.target.live.cool_down(account, wait, now) {
+                tracing::info!(backend, key = choice.account + 1, seconds = wait.as_secs_f64(), "a key cools down");
+            }
         }
-        400 | 404..=406 | 409..=428 | 430..=499 if is_page(&got.first) => next(bad_response(), None, target, ticket),
-        404 if got.rest.is_none() => unknown_model(got, target, ticket),
-        400 | 404..=406 | 409..=428 | 430..=499 => {
-            ticket.end_attempt(OutcomeClass::ClientError);
-            answer(got, inquiry, target)
+        KeyEffect::IsPutAside if accounts.refuse(account, now) => {
+            // Whoever pays for the account must hear of it, and nobody of the key itself.
+            tracing::error!(backend, key = choice.account + 1, "a key was refused and is put aside; the others go on");
         }
-        _ => {
-            let wait = retry_after(&got.head);
-            tracing::warn!(
-                request_id = %ticket.request_id,
-                backend = %target.label(&inquiry.asked.model),
-                status,
-                "a backend answered with an error"
-            );
-            next(of_status(status), wait, target, ticket)
+        KeyEffect::IsPutAside => {
+            tracing::error!(backend, key = choice.account + 1, "the last key of a provider was refused");
+            return Some(FailureKind::Hard);
+        }
+    }
+    match (trouble.fault, choice.visit) {
+        // A request whose own body makes backends hang up says so once of each.
+        (Fault::Broken, Visit::Repeat) => Some(FailureKind::Soft),
+        _ => meaning.failure,
+    }
+}
+
+fn tell(trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) {
+    let (request_id, backend, status) = (&ticket.request_id, ticket.backend.as_deref(), trouble.status);
+    let (code, wait) = (meaning.code.as_str(), trouble.wait.map(|wait| wait.as_secs_f64()));
+    match trouble.fault.is_final() {
+        true => tracing::debug!(%request_id, backend, status, "the backend refused the request as it was asked"),
+        false => {
+            tracing::warn!(%request_id, backend, code, status, wait_seconds = wait, "an attempt failed: {}", meaning.message)
         }
     }
 }
 
-fn of_fault(fault: AttemptFault) -> Meaning {
-    let (class, code, message) = match fault {
-        AttemptFault::Send(SendFault::Connect(_)) => {
-            (OutcomeClass::NetworkError, Code::UpstreamConnect, "no connection to the backend")
-        }
-        AttemptFault::Send(SendFault::Disconnected) => (
-            OutcomeClass::NetworkError,
-            Code::UpstreamDisconnected,
-            "the backend closed the connection before it answered",
-        ),
-        AttemptFault::Send(SendFault::Malformed) | AttemptFault::Body(BodyFault::Malformed) => return bad_response(),
-        AttemptFault::Body(BodyFault::Disconnected) => {
-            (OutcomeClass::ServerError, Code::UpstreamDisconnected, "the backend's connection broke")
-        }
-        AttemptFault::Body(BodyFault::Truncated) => {
-            (OutcomeClass::ServerError, Code::UpstreamTruncated, "the backend's answer ended before its end")
-        }
-        AttemptFault::TimedOut => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend did not answer in time"),
-    };
-    Meaning { class, code, message, is_overload: false }
-}
-
-fn of_status(status: u16) -> Meaning {
-    let (class, code, message) = match status {
-        401..=403 => {
-            (OutcomeClass::AuthError, Code::UpstreamAuth, "the backend refused the credentials that Berry has for it")
-        }
-        429 => (OutcomeClass::RateLimit, Code::UpstreamOverloaded, "the backend's rate limit is used up"),
-        529 => (OutcomeClass::RateLimit, Code::UpstreamOverloaded, "the backend is overloaded"),
-        500.. => (OutcomeClass::ServerError, Code::UpstreamError, "the backend answered with an error of its own"),
-        408 => (OutcomeClass::Timeout, Code::UpstreamTimeout, "the backend gave the request up"),
-        _ => return bad_response(),
-    };
-    Meaning { class, code, message, is_overload: status == 529 }
-}
-
-fn bad_response() -> Meaning {
-    Meaning {
-        class: OutcomeClass::ServerError,
-        code: Code::UpstreamBadResponse,
-        message: "the backend's answer was none that the protocol knows",
-        is_overload: false,
-    }
-}
-
-/// Whether a body begins as a page for people does, which no protocol here answers with.
-fn is_page(body: &[u8]) -> bool {
-    let text = body.trim_ascii_start();
-    [&b"<!doctype"[..], b"<html"]
-        .iter()
-        .any(|start| text.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start)))
-}
-
-fn next(meaning: Meaning, wait: Option<Duration>, target: &Target, ticket: &mut Ticket) -> Verdict {
-    if meaning.class == OutcomeClass::RateLimit {
-        target.live.cool_down(wait.unwrap_or(UNNAMED_COOLDOWN), ticket.worker.now());
-    }
-    ticket.end_attempt(meaning.class);
+fn failure_of(meaning: &Meaning, wait: Option<Duration>) -> Failure {
     let mut failure = Failure::new(meaning.code, meaning.message);
-    if meaning.code == Code::UpstreamOverloaded {
+    if meaning.key == KeyEffect::CoolsDown {
         failure = failure.retry_after(wait.unwrap_or(UNNAMED_COOLDOWN));
     }
-    if meaning.is_overload {
+    if meaning.overload {
         failure = failure.overload();
     }
-    tracing::debug!(request_id = %ticket.request_id, failure = %failure, "an attempt failed");
-    Verdict::Next(Reason::Failure(failure))
-}
-
-/// A 404 may mean that this backend does not serve the model: another may. If none does, its own answer reaches the client.
-fn unknown_model(got: Got, target: &Target, ticket: &mut Ticket) -> Verdict {
-    ticket.end_attempt(OutcomeClass::ModelError);
-    Verdict::Next(Reason::Unknown { status: got.head.status(), fields: fields(&got.head, target), body: got.first })
+    failure
 }
 
 /// The attempt goes on as the answer's relay, which ends it.
-fn answer(got: Got, inquiry: &Inquiry<'_>, target: &Target) -> Verdict {
-    let is_events = got.head.field("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
-    let content = match got.rest {
-        None => Content::Whole(got.first),
-        Some(body) => {
-            let operation = inquiry.call.operation;
-            Content::Stream(Box::new(Streamed { first: got.first, body, is_events, operation, limits: target.limits }))
+fn answer(trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticket: &mut Ticket) -> Parts {
+    let Received { head, held, first_at } = received;
+    let Choice { target, account, .. } = trial.choice;
+    let now = ticket.worker.now();
+    target.live.record_latency(trial.took(first_at), now);
+    let accounts = &target.provider.accounts;
+    let account = accounts.hashes().get(account).copied().unwrap_or_default();
+    accounts.lift(account);
+    ticket.attempt = Some(trial.attempt);
+    let maker = Maker::of(inquiry.call.operation, target, account);
+    let content = match held {
+        Held::Whole(body) => {
+            maker.note(&body, ticket.worker.gateway.live());
+            Content::Whole(body)
         }
+        Held::Flowing { first, judged, events, body } => Content::Stream(Box::new(Streamed {
+            first,
+            judged,
+            events,
+            body,
+            operation: inquiry.call.operation,
+            limits: target.limits,
+            maker,
+        })),
     };
-    Verdict::Answer { status: got.head.status(), fields: fields(&got.head, target), content }
+    (head.status(), fields(&head, target), content)
 }
 
 /// Status line and those fields of an upstream's answer that cross to the client.
@@ -176,10 +171,4 @@ fn fields(head: &AnswerHead, target: &Target) -> Vec<u8> {
         }
     }
     out
-}
-
-/// How long the upstream asks to be left alone, where it says so in whole seconds.
-fn retry_after(head: &AnswerHead) -> Option<Duration> {
-    let seconds = std::str::from_utf8(head.field("retry-after")?).ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

@@ -1,0 +1,33 @@
+//! `POST /admin/providers/test`: tries a provider, or all, as `berry check --connect` does.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Control;
+use crate::error::ApiError;
+
+/// What is to be tried.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    /// A provider's id; none: all.
+    provider: Option<String>,
+}
+
+pub(super) async fn post(State(control): State<Control>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let order: Order = match body.trim_ascii() {
+        [] => Order::default(),
+        text => serde_json::from_slice(text)
+            .map_err(|_| ApiError::invalid("send `{\"provider\":\"id\"}` to try one provider, or `{}` to try all"))?,
+    };
+    let is_one = order.provider.is_some();
+    let results = control.gateway.test_providers(order.provider).await;
+    if is_one && results.is_empty() {
+        return Err(ApiError::invalid("there is no enabled provider of that id"));
+    }
+    let data: Vec<Value> = results.iter().map(|result| result.to_json()).collect();
+    Ok(Json(json!({"data": data, "next": null})))
+}

@@ -1,0 +1,112 @@
+//! The most useful of several attempts' outcomes (failure model, R8): the client's own error, else 429 with its wait, else 504,
+//! else 502, else 503.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berry_vocab::{Code, Failure};
+use bytes::Bytes;
+
+use crate::answer::Content;
+use crate::path::Parts;
+use crate::station::call::NoAnswer;
+use crate::station::choose;
+use crate::station::route::Plan;
+use crate::station::{Outcome, Ticket};
+
+/// The best outcome so far.
+#[derive(Default)]
+pub(super) struct Best {
+    reason: Option<Reason>,
+    /// Whether a target had no room.
+    is_full: bool,
+}
+
+/// Why an attempt was not the last word.
+pub(super) enum Reason {
+    /// A failure to be told if nothing better comes.
+    Failure(Failure),
+    /// An answer of the upstream's own that says that it does not know the model.
+    Unknown { backend: Option<Arc<str>>, status: u16, fields: Vec<u8>, body: Bytes },
+}
+
+impl Reason {
+    fn rank(&self) -> u8 {
+        match self {
+            Reason::Unknown { .. } => 0,
+            Reason::Failure(failure) => match failure.code() {
+                Code::UpstreamOverloaded => 1,
+                Code::UpstreamTimeout => 2,
+                Code::NoBackend | Code::Overloaded => 4,
+                _ => 3,
+            },
+        }
+    }
+}
+
+impl Best {
+    /// Takes an attempt's outcome into account.
+    pub(super) fn note(&mut self, reason: Reason) {
+        let better =
+            self.reason.as_ref().is_none_or(|before| reason.rank() < before.rank() || is_sooner(&reason, before));
+        if better {
+            self.reason = Some(reason);
+        }
+    }
+
+    /// Notes that a target could not be asked for want of room.
+    pub(super) fn note_full(&mut self) {
+        self.is_full = true;
+    }
+
+    /// What the client is told.
+    pub(super) fn into_answer(self, plan: &Plan, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
+        match self.reason {
+            Some(Reason::Unknown { backend, status, fields, body }) => {
+                ticket.backend = backend;
+                ticket.end(Outcome::Answered);
+                Ok((status, fields, Content::Whole(body)))
+            }
+            Some(Reason::Failure(failure)) => Err(with_smallest_wait(failure, plan, ticket).into()),
+            None if self.is_full => {
+                let message = "every backend of this model has as many requests as it may have at once";
+                Err(Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1)).into())
+            }
+            None => Err(nothing_eligible(plan, ticket).into()),
+        }
+    }
+}
+
+/// Of two rate limits, the one that ends first.
+fn is_sooner(one: &Reason, other: &Reason) -> bool {
+    match (one, other) {
+        (Reason::Failure(one), Reason::Failure(other)) => {
+            one.code() == Code::UpstreamOverloaded && other.code() == one.code() && one.wait() < other.wait()
+        }
+        _ => false,
+    }
+}
+
+/// A rate limit's wait may have grown shorter while others were tried, and another target may be due sooner.
+fn with_smallest_wait(failure: Failure, plan: &Plan, ticket: &Ticket) -> Failure {
+    match soonest(plan, ticket) {
+        Some(wait) if failure.code() == Code::UpstreamOverloaded => failure.retry_after(wait),
+        _ => failure,
+    }
+}
+
+fn soonest(plan: &Plan, ticket: &Ticket) -> Option<Duration> {
+    let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
+    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
+    soonest.map(|at| at.since(now))
+}
+
+fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
+    let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
+    let wait = soonest(plan, ticket).unwrap_or(Duration::from_secs(1));
+    match plan.pools.iter().any(|pool| choose::is_cooling(pool, now, rules)) {
+        true => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit")
+            .retry_after(wait),
+        false => Failure::new(Code::NoBackend, "no backend of this model can be asked now").retry_after(wait),
+    }
+}

@@ -1,0 +1,93 @@
+//! The one table of what can come of an attempt that brings no answer, and what it means: for this request (may the same backend
+//! be asked again), for the backend (breaker, confidence, cooldown, the key) and for the client (code). Faults are made from
+//! values and types; no text of Berry's or its libraries' is read anywhere to tell one from another.
+
+use berry_policy::{FailureKind, OutcomeClass};
+use berry_vocab::Code;
+use berry_wire::Complaint;
+
+/// What came of an attempt that brought no answer. The letters are the failure model's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    /// No connection: refused, unreachable, DNS, TLS, not in time (U1).
+    Unreachable,
+    /// The connection ended before a head had come (U3, on a fresh one).
+    Broken,
+    /// What came is none of the protocol's answers: no HTTP, a page, nothing, 204, a redirect (U14, U16, U17).
+    Garbled,
+    /// The connection ended, or broke, within an answer that nobody has seen yet (U12).
+    Cut,
+    /// Nothing meaningful came in time, or it stopped coming (U2, U13).
+    Silent,
+    /// The request's own time was over first: that says nothing about the backend.
+    OutOfTime,
+    /// A 503 that says when to come again: a failure, and a wait (U4).
+    Busy,
+    /// The backend said what is wrong (U4 to U9).
+    Told(Complaint),
+}
+
+/// What a fault means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    /// For the metrics and the confidence; `None`: the attempt counts as given up.
+    pub(crate) class: Option<OutcomeClass>,
+    /// For the breaker.
+    pub(crate) failure: Option<FailureKind>,
+    /// For the key that it was asked with.
+    pub(crate) key: KeyEffect,
+    /// Whether the same backend, asked with the same key, may do better a moment later.
+    pub(crate) may_pass: bool,
+    /// What the client is told when nothing better comes.
+    pub(crate) code: Code,
+    /// Whether that is overload and no rate limit.
+    pub(crate) overload: bool,
+    pub(crate) message: &'static str,
+}
+
+/// What a fault does to the key that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyEffect {
+    Nothing,
+    /// The key and model are left alone for a time.
+    CoolsDown,
+    /// The key is put aside for all models; where it is the last one, the backend has failed hard.
+    IsPutAside,
+}
+
+impl Fault {
+    /// The table.
+    #[rustfmt::skip]
+    pub(crate) fn meaning(self) -> Meaning {
+        use Complaint::{Auth, Client, Model, Overloaded, Quota, RateLimit, Server, Timeout};
+        use FailureKind::{Hard, Soft};
+        use KeyEffect::{CoolsDown, IsPutAside, Nothing};
+        use OutcomeClass as Class;
+        let row = |class, failure, key, may_pass, code, message| Meaning { class, failure, key, may_pass, code, overload: false, message };
+        match self {
+            //                        confidence                  breaker     key         again  the client's code
+            Fault::Unreachable     => row(Some(Class::NetworkError), Some(Hard), Nothing,    true,  Code::UpstreamConnect,      "no connection to the backend"),
+            Fault::Broken          => row(Some(Class::NetworkError), Some(Hard), Nothing,    true,  Code::UpstreamDisconnected, "the backend closed the connection before it answered"),
+            Fault::Garbled         => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamBadResponse,  "the backend's answer was none that the protocol knows"),
+            Fault::Cut             => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamTruncated,    "the backend's answer ended before its end"),
+            Fault::Silent          => row(Some(Class::Timeout),      Some(Soft), Nothing,    true,  Code::UpstreamTimeout,      "the backend did not answer in time"),
+            Fault::OutOfTime       => row(None,                      None,       Nothing,    false, Code::UpstreamTimeout,      "no backend answered within the request's deadline"),
+            Fault::Busy            => Meaning { overload: true,
+                                   ..row(Some(Class::ServerError),  Some(Soft), CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend is not available for now") },
+            Fault::Told(Server)    => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamError,        "the backend answered with an error of its own"),
+            Fault::Told(Timeout)   => row(Some(Class::Timeout),      Some(Soft), Nothing,    true,  Code::UpstreamTimeout,      "the backend gave the request up"),
+            Fault::Told(RateLimit) => row(Some(Class::RateLimit),    None,       CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend's rate limit is used up"),
+            Fault::Told(Overloaded)=> Meaning { overload: true,
+                                   ..row(Some(Class::RateLimit),    None,       CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend is overloaded") },
+            Fault::Told(Auth)      => row(Some(Class::AuthError),    None,       IsPutAside, false, Code::UpstreamAuth,         "the backend refused the credentials that Berry has for it"),
+            Fault::Told(Quota)     => row(Some(Class::AuthError),    None,       IsPutAside, false, Code::UpstreamAuth,         "the account that Berry has at the backend has nothing left to spend"),
+            Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    false, Code::UpstreamError,        "the backend does not know the model"),
+            Fault::Told(Client)    => row(Some(Class::ClientError),  None,       Nothing,    false, Code::InvalidRequest,       "the backend refused the request as it was asked"),
+        }
+    }
+
+    /// Whether the fault is the client's own, so that no backend could do better: its answer is the answer.
+    pub(crate) fn is_final(self) -> bool {
+        self == Fault::Told(Complaint::Client)
+    }
+}

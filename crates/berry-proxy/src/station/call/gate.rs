@@ -1,0 +1,309 @@
+//! The gate before the commit point: how much of an answer must have come, and how it is judged, before any of it goes to the
+//! client. Of a stream, the first meaningful event; of a plain answer, all of it up to a bound; of an error, its body. What is
+//! refused here, another backend may still answer, unseen.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use berry_vocab::Moment;
+use berry_wire::{Complaint, Ending, Event, EventReader, Operation, complaint_of_status};
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::station::call::fault::Fault;
+use crate::upstream::{AnswerHead, Begun, BodyFault, First, UpstreamBody};
+use crate::worker::Worker;
+
+/// How much of a stream is held while nothing meaningful has come; a first event larger than this commits.
+const STREAM_HELD: usize = 64 * 1024;
+
+/// How much of a plain answer, or of an error, is held.
+const PLAIN_HELD: usize = 256 * 1024;
+
+/// How long the body of an error is waited for whose status says enough.
+const ERROR_BODY: Duration = Duration::from_secs(1);
+
+/// What the gate needs to know of the attempt.
+pub(super) struct Gate<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) operation: Operation,
+    /// Whether a stream was asked for.
+    pub(super) stream: bool,
+    /// When the attempt has taken too long, as it stands now.
+    pub(super) due: &'a Cell<Moment>,
+    /// How long a plain answer may pause, once it has begun.
+    pub(super) idle: Duration,
+}
+
+/// An answer that may go to the client.
+pub(crate) struct Received {
+    pub(super) head: AnswerHead,
+    pub(super) held: Held,
+    /// When the first of it came that means something.
+    pub(super) first_at: Moment,
+}
+
+/// What is at hand of an answer.
+pub(super) enum Held {
+    /// All of it.
+    Whole(Bytes),
+    /// The beginning, and where the rest comes from.
+    Flowing {
+        first: Bytes,
+        /// How much of it the reader of events has taken.
+        judged: usize,
+        /// Follows the stream's events; `None`: it is no stream of events.
+        events: Option<Box<EventReader>>,
+        body: UpstreamBody,
+    },
+}
+
+/// Why there is no answer.
+pub(crate) struct Trouble {
+    pub(super) fault: Fault,
+    /// How long the backend asks to be left alone.
+    pub(super) wait: Option<Duration>,
+    /// The backend's own answer, where the client may be told it.
+    pub(super) answer: Option<(AnswerHead, Bytes)>,
+    /// The status that came, if one did.
+    pub(super) status: Option<u16>,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self { fault, wait: None, answer: None, status: None }
+    }
+}
+
+impl From<BodyFault> for Trouble {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Disconnected | BodyFault::Truncated => Fault::Cut.into(),
+            BodyFault::Malformed => Fault::Garbled.into(),
+        }
+    }
+}
+
+/// An answer's body on its way through the gate.
+struct Inflow {
+    held: Vec<u8>,
+    last: bool,
+    body: UpstreamBody,
+}
+
+impl Gate<'_> {
+    /// Takes of an answer what is needed to judge it.
+    pub(super) async fn receive(&self, begun: Begun) -> Result<Received, Trouble> {
+        let Begun { head, first, body } = begun;
+        let status = head.status();
+        let mut trouble = match status {
+            200..=203 | 205..=299 => match self.success(head, first, body).await {
+                Ok(received) => return Ok(received),
+                Err(trouble) => trouble,
+            },
+            400.. => self.error(head, first, body).await,
+            _ => Fault::Garbled.into(),
+        };
+        trouble.status = Some(status);
+        Err(trouble)
+    }
+
+    async fn success(
+        &self,
+        head: AnswerHead,
+        first: Option<First>,
+        mut body: UpstreamBody,
+    ) -> Result<Received, Trouble> {
+        let first = match first {
+            Some(first) => first,
+            None => self.piece(&mut body).await?,
+        };
+        if head.field("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            // Of a coding that cannot be undone nothing can be judged.
+            let held = match first.last {
+                true => Held::Whole(first.bytes),
+                false => Held::Flowing { first: first.bytes, judged: 0, events: None, body },
+            };
+            return Ok(Received { head, held, first_at: self.worker.now() });
+        }
+        let is_events = head.field("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
+        if (is_events || self.stream) && is_stream(self.operation, &first.bytes) {
+            let (held, first_at) = self.stream(first, body).await?;
+            return Ok(Received { head, held, first_at });
+        }
+        self.plain(head, first, body).await
+    }
+
+    /// Waits for the first meaningful event. An answer that is all there already is judged to its end.
+    async fn stream(&self, first: First, body: UpstreamBody) -> Result<(Held, Moment), Trouble> {
+        let mut inflow = Inflow { held: first.bytes.into(), last: first.last, body };
+        let mut events = Box::new(EventReader::new(self.operation));
+        let (mut judged, mut first_at) = (0, None);
+        loop {
+            while let Some((taken, event)) = events.next(inflow.held.get(judged..).unwrap_or_default()) {
+                judged += taken;
+                match event {
+                    Event::Quiet => {}
+                    Event::Content => first_at = first_at.or_else(|| Some(self.worker.now())),
+                    Event::Error(complaint) => return Err(Fault::Told(not_the_clients(complaint)).into()),
+                    Event::End if first_at.is_none() => return Err(Fault::Garbled.into()),
+                    Event::End => {}
+                }
+                if first_at.is_some() && !inflow.last {
+                    break;
+                }
+            }
+            if first_at.is_none() {
+                judged = inflow.held.len();
+            }
+            if inflow.last {
+                let is_empty = inflow.held.trim_ascii().is_empty();
+                return match events.finish() {
+                    Ending::Whole if first_at.is_some() || !events.is_between_events() => {
+                        Ok((Held::Whole(inflow.held.into()), first_at.unwrap_or_else(|| self.worker.now())))
+                    }
+                    Ending::Failed(complaint) => Err(Fault::Told(not_the_clients(complaint)).into()),
+                    Ending::Truncated if !is_empty => Err(Fault::Cut.into()),
+                    Ending::Whole | Ending::Truncated => Err(Fault::Garbled.into()),
+                };
+            }
+            if first_at.is_some() || inflow.held.len() >= STREAM_HELD {
+                let Inflow { held, body, .. } = inflow;
+                let held = Held::Flowing { first: held.into(), judged, events: Some(events), body };
+                return Ok((held, first_at.unwrap_or_else(|| self.worker.now())));
+            }
+            self.more(&mut inflow).await?;
+        }
+    }
+
+    /// Holds a plain answer until its end, or up to the bound.
+    async fn plain(&self, head: AnswerHead, first: First, body: UpstreamBody) -> Result<Received, Trouble> {
+        let first_at = self.worker.now();
+        if first.last {
+            return match plain_fault(self.operation, &first.bytes) {
+                None => Ok(Received { head, held: Held::Whole(first.bytes), first_at }),
+                Some(fault) => Err(fault.into()),
+            };
+        }
+        let mut inflow = Inflow { held: first.bytes.into(), last: false, body };
+        while !inflow.last && inflow.held.len() < PLAIN_HELD {
+            if is_begun_list(self.operation, &inflow.held) {
+                break;
+            }
+            self.due.set(self.worker.now().after(self.idle));
+            self.more(&mut inflow).await?;
+        }
+        if let Some(fault) = plain_fault(self.operation, &inflow.held).filter(|_| inflow.last) {
+            return Err(fault.into());
+        }
+        if berry_wire::is_page(&inflow.held) {
+            return Err(Fault::Garbled.into());
+        }
+        let Inflow { held, last, body } = inflow;
+        let held = match last {
+            true => Held::Whole(held.into()),
+            false => Held::Flowing { first: held.into(), judged: 0, events: None, body },
+        };
+        Ok(Received { head, held, first_at })
+    }
+
+    /// Reads an error's body, which may say more than the status does. Where the status says enough, what does not come soon
+    /// is not waited for.
+    async fn error(&self, head: AnswerHead, first: Option<First>, body: UpstreamBody) -> Trouble {
+        let status = head.status();
+        let is_clear = !matches!(complaint_of_status(status), Complaint::Client | Complaint::Model);
+        let (held, last) = match first {
+            Some(first) => (first.bytes.into(), first.last),
+            None => (Vec::new(), false),
+        };
+        let mut inflow = Inflow { held, last, body };
+        let whole = self.whole(&mut inflow);
+        let came = match is_clear {
+            true => timeout(ERROR_BODY, whole).await.unwrap_or(Ok(())),
+            false => whole.await,
+        };
+        if !is_clear && (came.is_err() || !inflow.last || berry_wire::is_page(&inflow.held)) {
+            return came.err().map_or_else(|| Fault::Garbled.into(), Trouble::from);
+        }
+        let protocol = self.operation.protocol();
+        let complaint = berry_wire::complaint(protocol, status, &inflow.held);
+        let unix_millis = self.worker.clock.unix_millis();
+        let wait = berry_wire::wait(head.fields(), unix_millis)
+            .or_else(|| berry_wire::wait_in_body(protocol, &inflow.held, unix_millis));
+        let fault = match (complaint, wait) {
+            (Complaint::Server, Some(_)) if status == 503 => Fault::Busy,
+            (complaint, _) => Fault::Told(complaint),
+        };
+        let is_told = matches!(complaint, Complaint::Client | Complaint::Model) && inflow.last;
+        let answer = is_told.then(|| (head, Bytes::from(inflow.held)));
+        Trouble { fault, wait, answer, status: Some(status) }
+    }
+
+    async fn whole(&self, inflow: &mut Inflow) -> Result<(), BodyFault> {
+        while !inflow.last && inflow.held.len() < PLAIN_HELD {
+            self.more(inflow).await?;
+        }
+        Ok(())
+    }
+
+    async fn more(&self, inflow: &mut Inflow) -> Result<(), BodyFault> {
+        let piece = self.piece(&mut inflow.body).await?;
+        inflow.held.extend_from_slice(&piece.bytes);
+        inflow.last = piece.last;
+        Ok(())
+    }
+
+    async fn piece(&self, body: &mut UpstreamBody) -> Result<First, BodyFault> {
+        poll_fn(|cx| poll_piece(self.worker, body, cx)).await
+    }
+}
+
+fn poll_piece(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let piece = ready!(body.poll_piece(cx, &mut scratch))?;
+    let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
+    Poll::Ready(Ok(First { bytes, last: piece.last }))
+}
+
+/// Whether a body begins as a stream of events does. Some vendors answer in one piece although a stream was asked for, and
+/// Gemini streams a JSON array unless it is told otherwise.
+fn is_stream(operation: Operation, body: &[u8]) -> bool {
+    let begins = body.trim_ascii_start().first();
+    match operation {
+        // Sound and pictures may begin with anything; their streams of events begin with a field.
+        Operation::Audio | Operation::Images => {
+            let text = body.trim_ascii_start();
+            [&b"data"[..], b"event", b":", b"id", b"retry"].iter().any(|start| text.starts_with(start))
+        }
+        _ => !matches!(begins, Some(b'{' | b'[' | b'<')),
+    }
+}
+
+/// Whether it is the array that Gemini streams, of which a first element without an error has come.
+fn is_begun_list(operation: Operation, body: &[u8]) -> bool {
+    if operation != Operation::StreamGenerateContent {
+        return false;
+    }
+    let Some(elements) = body.trim_ascii_start().strip_prefix(b"[") else {
+        return false;
+    };
+    let mut elements = serde_json::Deserializer::from_slice(elements).into_iter::<&serde_json::value::RawValue>();
+    let first = elements.next().and_then(Result::ok);
+    first.is_some_and(|first| berry_wire::plain_fault(operation, first.get().as_bytes()).is_none())
+}
+
+/// What is wrong with a whole plain answer, if anything is.
+fn plain_fault(operation: Operation, body: &[u8]) -> Option<Fault> {
+    berry_wire::plain_fault(operation, body).map(|fault| match fault {
+        berry_wire::PlainFault::Garbled => Fault::Garbled,
+        berry_wire::PlainFault::Told(complaint) => Fault::Told(not_the_clients(complaint)),
+    })
+}
+
+/// An error where success was announced is the backend's own fault, whoever it blames (U9).
+fn not_the_clients(complaint: Complaint) -> Complaint {
+    if complaint == Complaint::Client { Complaint::Server } else { complaint }
+}
