@@ -11,6 +11,7 @@ use berry_vocab::{Code, Failure, Moment};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::allowance::Allowance;
 use crate::deadline::Deadline;
 
 /// How long a body may pause.
@@ -106,8 +107,8 @@ pub(crate) enum Interrupted {
 
 /// What the stations need of a client beside its request's head.
 pub(crate) trait Client {
-    /// Reads the whole body, of at most `limit` bytes.
-    async fn read_body(&mut self, limit: u64) -> Result<Bytes, BodyError>;
+    /// Reads the whole body, as far as it is allowed.
+    async fn read_body(&mut self, allowance: &mut Allowance) -> Result<Bytes, BodyError>;
 
     /// Ready once the client is known to be gone.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;

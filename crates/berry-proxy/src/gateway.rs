@@ -9,6 +9,7 @@ use berry_vocab::UserId;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::allowance::BodyMemory;
 use crate::checks::{ProviderTest, TestOrder};
 use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ pub struct Gateway {
     phase: AtomicU8,
     /// Calls at once, over all users.
     pub(crate) slots: Arc<Slots>,
+    pub(crate) body_memory: Arc<BodyMemory>,
     /// Where orders to try providers go; the other end is whoever makes the active checks.
     tests: mpsc::UnboundedSender<TestOrder>,
     orders: Mutex<Option<mpsc::UnboundedReceiver<TestOrder>>>,
@@ -56,6 +58,7 @@ impl Gateway {
             clock,
             phase: AtomicU8::new(Phase::Serving as u8),
             slots: Arc::default(),
+            body_memory: Arc::default(),
             generation: AtomicU64::new(1),
         })
     }

@@ -3,6 +3,7 @@
 //!
 //! Read `path.rs` first: it is the whole path on one screen. [`ports`] is what the assembly hands in.
 
+mod allowance;
 mod answer;
 pub mod checks;
 mod client;

@@ -66,11 +66,15 @@ async fn answer_call<C: Client>(
         let message = "a body with a content coding is not taken; send it as it is, without content-encoding";
         return Err(Failure::new(Code::UnsupportedMedia, message).into());
     }
-    let body = client.read_body(snapshot.max_body_bytes).await?; // 3 read
+    let mut allowance = ticket.worker.gateway.body_memory.allow(snapshot.max_body_bytes, snapshot.max_body_memory);
+    let body = client.read_body(&mut allowance).await?; // 3 read
     let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
     let forced = forced_backend(request, &asked)?;
-    let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
+    let plan = route::plan(&snapshot, user, call, &asked, forced) // 5 route
+        .inspect_err(|_| {
+            ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned()
+        })?;
     ticket.model = plan.pools.first().map(|pool| pool.model.clone());
     ticket.slots[1] = admit::model(&plan, client).await?; // 4 admit: the model
 

@@ -102,6 +102,17 @@ pub fn weights(gateway: &Gateway, snapshot: &Snapshot) -> Value {
 pub fn metrics(gateway: &Gateway, snapshot: &Snapshot) -> String {
     let mut out = Exposition::default();
     gateway.metrics().expose(&mut out);
+    for (name, help, value) in [
+        (
+            "berry_requests_in_flight",
+            "Calls in flight, where max_in_flight limits them.",
+            u64::from(gateway.slots.taken()),
+        ),
+        ("berry_body_memory_bytes", "Bytes of request bodies that are held.", gateway.body_memory.held()),
+    ] {
+        out.family(name, "gauge", help);
+        out.sample(name, &[], value as f64);
+    }
     expose_backends(gateway, snapshot, &mut out);
     expose_selections(snapshot, &mut out);
     out.family("berry_config_generation", "gauge", "Number of the configuration in force.");

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 
+use crate::allowance::Allowance;
 use crate::answer::{Answer, Content};
 use crate::client::{BodyError, Client, Pace, Request};
 use crate::deadline::Deadline;
@@ -175,9 +176,9 @@ struct Http2Client {
 }
 
 impl Client for Http2Client {
-    async fn read_body(&mut self, limit: u64) -> Result<Bytes, BodyError> {
-        if self.incoming.size_hint().lower() > limit {
-            return Err(BodyError::too_large(limit));
+    async fn read_body(&mut self, allowance: &mut Allowance) -> Result<Bytes, BodyError> {
+        if self.incoming.size_hint().lower() > allowance.most {
+            return Err(BodyError::too_large(allowance.most));
         }
         let mut body: Vec<u8> = Vec::with_capacity(usize::try_from(self.incoming.size_hint().lower()).unwrap_or(0));
         let pace = Pace::new(self.worker.now());
@@ -194,9 +195,7 @@ impl Client for Http2Client {
                 Some(Err(_)) => return Err(BodyError::Gone),
                 None => break,
             }
-            if body.len() as u64 > limit {
-                return Err(BodyError::too_large(limit));
-            }
+            allowance.hold(body.len())?;
         }
         self.deadline.lift();
         Ok(body.into())

@@ -97,10 +97,12 @@ impl Tried {
         self.accounts.iter().find(|(p, a, _)| (*p, *a) == (place, account)).map_or(0, |(.., count)| *count)
     }
 
-    /// Whether the backend has an account that this request has not asked with.
-    fn has_fresh_key(&self, place: usize, target: &Target) -> bool {
-        let all = target.provider.accounts.hashes().len();
-        all > 1 && self.accounts.iter().filter(|(p, ..)| *p == place).count() < all
+    /// Whether the backend, which was tried, has an account that can be asked with and has not been.
+    fn has_fresh_key(&self, place: usize, target: &Target, now: Moment) -> bool {
+        let accounts = &target.provider.accounts;
+        accounts.hashes().len() > 1
+            && self.visits.visited(place)
+            && target.live.usable(accounts, now).enumerate().any(|(i, usable)| usable && self.with(place, i) == 0)
     }
 
     fn may_repeat(&self, place: usize, target: &Target, occasion: &Occasion<'_>) -> bool {
@@ -108,7 +110,9 @@ impl Tried {
     }
 
     fn may_visit(&self, place: usize, target: &Target, occasion: &Occasion<'_>) -> bool {
-        self.visits.first_visit(place) || self.has_fresh_key(place, target) || self.may_repeat(place, target, occasion)
+        self.visits.first_visit(place)
+            || self.has_fresh_key(place, target, occasion.now)
+            || self.may_repeat(place, target, occasion)
     }
 }
 
@@ -121,7 +125,7 @@ pub(crate) fn choose<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>)
         .map(|(place, target)| Seen { place, target, standing: target.standing(occasion.now, occasion.rules) })
         .collect();
     let first = |seen: &Seen<'_>| tried.visits.first_visit(seen.place);
-    let fresh = |seen: &Seen<'_>| tried.has_fresh_key(seen.place, seen.target);
+    let fresh = |seen: &Seen<'_>| tried.has_fresh_key(seen.place, seen.target, occasion.now);
     let again = |seen: &Seen<'_>| tried.may_repeat(seen.place, seen.target, occasion);
     let picked = bound(&seen, tried, occasion)
         .or_else(|| pick(pool, &seen, first, occasion))

@@ -11,6 +11,7 @@ use berry_vocab::{Code, Failure};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
+use crate::allowance::Allowance;
 use crate::client::{BodyError, Client, Pace};
 use crate::deadline::Deadline;
 use crate::downstream::STALL;
@@ -155,8 +156,9 @@ impl Wire {
     }
 
     /// Reads a body of known length, straight into a buffer of its own.
-    async fn read_length(&mut self, length: usize) -> Result<Bytes, BodyError> {
+    async fn read_length(&mut self, length: usize, allowance: &mut Allowance) -> Result<Bytes, BodyError> {
         if length <= self.input.len() {
+            allowance.hold(length)?;
             let body = Bytes::copy_from_slice(self.input.get(..length).unwrap_or_default());
             self.input.drain(..length);
             return Ok(body);
@@ -167,6 +169,7 @@ impl Wire {
         self.input.clear();
         let pace = Pace::new(self.worker.now());
         while body.len() < length {
+            allowance.hold(body.len())?;
             self.set_due(pace, body.len());
             let missing = length - body.len();
             let mut space = (&mut body).limit(missing);
@@ -181,6 +184,7 @@ impl Wire {
             }
         }
         self.lift_deadline();
+        allowance.hold(length)?;
         Ok(body.freeze())
     }
 
@@ -190,7 +194,7 @@ impl Wire {
         self.deadline.set(self.worker.clock.instant(due));
     }
 
-    async fn read_chunks(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+    async fn read_chunks(&mut self, allowance: &mut Allowance) -> Result<Bytes, BodyError> {
         let (mut reader, mut body) = (ChunkedReader::default(), Vec::new());
         let pace = Pace::new(self.worker.now());
         loop {
@@ -199,9 +203,9 @@ impl Wire {
             })?;
             body.extend_from_slice(self.input.get(..decoded.data).unwrap_or_default());
             self.input.drain(..decoded.consumed);
-            if body.len() > limit {
+            if let Err(refused) = allowance.hold(body.len()) {
                 self.linger = BRIEFLY;
-                return Err(BodyError::too_large(limit as u64));
+                return Err(refused);
             }
             if decoded.done {
                 return Ok(body.into());
@@ -219,19 +223,21 @@ impl Wire {
 }
 
 impl Client for Wire {
-    async fn read_body(&mut self, limit: u64) -> Result<Bytes, BodyError> {
+    async fn read_body(&mut self, allowance: &mut Allowance) -> Result<Bytes, BodyError> {
         if let Framing::Length(length) = self.body
-            && length > limit
+            && length > allowance.most
         {
-            return Err(BodyError::too_large(limit));
+            return Err(BodyError::too_large(allowance.most));
         }
         if std::mem::take(&mut self.expects_continue) && self.body != Framing::None && self.input.is_empty() {
             self.invite_body().await?;
         }
         let body = match self.body {
             Framing::None | Framing::UntilClose => Bytes::new(),
-            Framing::Length(length) => self.read_length(usize::try_from(length).unwrap_or(usize::MAX)).await?,
-            Framing::Chunked => self.read_chunks(usize::try_from(limit).unwrap_or(usize::MAX)).await?,
+            Framing::Length(length) => {
+                self.read_length(usize::try_from(length).unwrap_or(usize::MAX), allowance).await?
+            }
+            Framing::Chunked => self.read_chunks(allowance).await?,
         };
         self.body = Framing::None;
         self.linger = BRIEFLY;
