@@ -44,7 +44,7 @@ impl Method {
 }
 
 /// A request's head, as spans of the bytes that it was read from. Reused from request to request, so that reading allocates nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     /// Method.
     pub method: Method,

@@ -1,22 +1,86 @@
 //! An answer on its way to a client: made by the stations, relayed by whichever side carries the client.
 
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_vocab::{Failure, Protocol};
 use berry_wire::{EventReader, Operation};
 use bytes::Bytes;
 
+use crate::path::Parts;
 use crate::snapshot::Limits;
-use crate::station::{Maker, Ticket};
-use crate::upstream::UpstreamBody;
+use crate::station::{Cut, Flow, Maker, Ticket, Vigil};
+use crate::upstream::{Piece, UpstreamBody};
+use crate::worker::Worker;
 
 /// An answer. Framing and connection fields are the relay's.
 pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Status line and field lines, as HTTP/1 writes them.
     pub(crate) head: Vec<u8>,
-    pub(crate) content: Content,
-    /// Settled when the answer is over.
-    pub(crate) ticket: Ticket,
+    pub(crate) body: Body,
+}
+
+/// An answer's body.
+pub(crate) enum Body {
+    /// All of it; its ticket settles when it has been sent.
+    Whole(Bytes, Ticket),
+    /// What comes piece by piece.
+    Flow(Outflow),
+}
+
+/// An answer's body that comes piece by piece.
+pub(crate) enum Outflow {
+    /// From an upstream.
+    Flow(Box<Flow>),
+    /// Comments, until a call has come to something.
+    Vigil(Box<Vigil>),
+}
+
+impl Answer {
+    /// An answer of these parts.
+    pub(crate) fn new((status, head, content): Parts, ticket: Ticket) -> Self {
+        let body = match content {
+            Content::Whole(bytes) => Body::Whole(bytes, ticket),
+            Content::Stream(streamed) => Body::Flow(Outflow::Flow(Box::new(Flow::new(streamed, ticket)))),
+        };
+        Self { status, head, body }
+    }
+}
+
+impl Outflow {
+    /// The worker that it belongs to.
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        match self {
+            Outflow::Flow(flow) => flow.worker(),
+            Outflow::Vigil(vigil) => vigil.worker(),
+        }
+    }
+
+    /// Its length, where it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Outflow::Flow(flow) => flow.length(),
+            Outflow::Vigil(_) => None,
+        }
+    }
+
+    /// The next piece, into `buffer`. After the last one, or a cut, nothing more must be asked for.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
+        match self {
+            Outflow::Flow(flow) => flow.poll_piece(cx, buffer),
+            Outflow::Vigil(vigil) => vigil.poll_piece(cx, buffer),
+        }
+    }
+
+    /// Notes that the answer ends here for a fault of Berry's own.
+    pub(crate) fn give_up(&mut self) {
+        match self {
+            Outflow::Flow(flow) => flow.give_up(),
+            Outflow::Vigil(vigil) => vigil.give_up(),
+        }
+    }
 }
 
 /// What an answer holds.

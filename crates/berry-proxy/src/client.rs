@@ -25,7 +25,7 @@ const BODY_RATE: u32 = 240;
 const SINGLE_FIELDS: [&str; 3] = ["content-type", "content-encoding", "berry-backend"];
 
 /// A request's head: spans, and the bytes that they lie in. What HTTP/2 brings is written in the same form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) head: RequestHead,

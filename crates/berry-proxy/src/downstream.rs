@@ -109,7 +109,7 @@ fn refuse_unreadable(worker: &Rc<Worker>, request: &Request, fault: Fault) -> An
     worker.push_date(ticket.opened_unix_millis / 1000, &mut head);
     ticket.end(Outcome::Failed(code));
     ticket.begin_answer(fault.status());
-    Answer { head, content: Content::from(rendered.body), ticket }
+    Answer::new((fault.status(), head, Content::from(rendered.body)), ticket)
 }
 
 /// Counts a connection while it is open.

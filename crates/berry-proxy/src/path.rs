@@ -4,16 +4,18 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use berry_http1::{push_decimal, push_field};
+use berry_http1::{Method, push_decimal, push_field};
 use berry_vocab::{Code, Failure, Protocol};
+use berry_wire::{Asked, Call};
 use bytes::Bytes;
 
+use crate::allowance::Allowance;
 use crate::answer::{Answer, Content, refusal};
 use crate::client::{BodyError, Client, Request};
 use crate::pages;
 use crate::routes::{self, Target};
 use crate::station::call::{self, Inquiry, NoAnswer};
-use crate::station::{Outcome, Ticket, admit, identify, route};
+use crate::station::{Outcome, Ticket, admit, identify, route, vigil};
 use crate::worker::Worker;
 
 /// Status, head and content of an answer, before Berry's own fields are added.
@@ -23,18 +25,69 @@ pub(crate) type Parts = (u16, Vec<u8>, Content);
 pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut C) -> Option<Answer> {
     let mut ticket = Ticket::open(worker, request); // 1 accept
     poll_fn(|cx| Poll::Ready(ticket.place.sit(cx))).await;
-    match answer(request, client, &mut ticket).await {
+    let (call, prepared) = match prepare(request, client, &mut ticket).await {
+        Ok(Step::Call(call, prepared)) => (call, prepared),
+        Ok(Step::Answer(parts)) => return conclude(Ok(parts), ticket),
+        Err(none) => return conclude(Err(none), ticket),
+    };
+    match ticket.snapshot.stream_keepalive.filter(|_| prepared.asked.stream) {
+        Some(every) => vigil::call(request.clone(), prepared, client, ticket, every).await,
+        None => {
+            let result = prepared.call(request, &call, client, &mut ticket).await; // 7 choose, 8 call
+            conclude(result, ticket)
+        }
+    }
+    // 9 relay is the side's that carries the client; 10 settle is the ticket's.
+}
+
+/// What a request comes to before any backend is asked.
+enum Step<'r> {
+    /// An answer of Berry's own.
+    Answer(Parts),
+    /// A call, and all that it needs.
+    Call(Call<'r>, Prepared),
+}
+
+/// A call that has been let in: what is asked, where it may go, and the memory that its body takes.
+pub(crate) struct Prepared {
+    pub(crate) asked: Asked,
+    plan: route::Plan,
+    body: Bytes,
+    _allowance: Allowance,
+}
+
+impl Prepared {
+    /// Calls backends until there is an answer.
+    pub(crate) async fn call<C: Client>(
+        self,
+        request: &Request,
+        call: &Call<'_>,
+        client: &mut C,
+        ticket: &mut Ticket,
+    ) -> Result<Parts, NoAnswer> {
+        let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body };
+        call::call(&inquiry, &self.plan, client, ticket).await
+    }
+}
+
+/// The answer that a call has come to. `None`: the client is gone.
+pub(crate) fn conclude(result: Result<Parts, NoAnswer>, ticket: Ticket) -> Option<Answer> {
+    match result {
         Ok(parts) => Some(finish(parts, ticket)),
         Err(NoAnswer::Failed(failure)) => Some(refuse(&failure, &[], ticket)),
         Err(NoAnswer::ClientGone) => None,
     }
 }
 
-async fn answer<C: Client>(request: &Request, client: &mut C, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
+async fn prepare<'r, C: Client>(
+    request: &'r Request,
+    client: &mut C,
+    ticket: &mut Ticket,
+) -> Result<Step<'r>, NoAnswer> {
     ticket.dialect = berry_wire::dialect_of_path(request.path());
     let target = match routes::find(request.method(), request.method_name(), request.path()) {
         Ok(target) => target,
-        Err(miss) => return Ok(missed(&miss, ticket)),
+        Err(miss) => return Ok(Step::Answer(missed(&miss, request, ticket))),
     };
     ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
     if request.head.expects_other {
@@ -42,17 +95,18 @@ async fn answer<C: Client>(request: &Request, client: &mut C, ticket: &mut Ticke
         return Err(Failure::new(Code::ExpectationFailed, message).into());
     }
     match target {
-        Target::Page(page) => Ok(pages::answer(page, request, ticket)?),
-        Target::Call(call) => answer_call(&call, request, client, ticket).await,
+        Target::Page(page) => Ok(Step::Answer(pages::answer(page, request, ticket)?)),
+        Target::Call(call) => Ok(Step::Call(call, let_in(&call, request, client, ticket).await?)),
     }
 }
 
-async fn answer_call<C: Client>(
-    call: &berry_wire::Call<'_>,
+/// Stations 2 to 6.
+async fn let_in<C: Client>(
+    call: &Call<'_>,
     request: &Request,
     client: &mut C,
     ticket: &mut Ticket,
-) -> Result<Parts, NoAnswer> {
+) -> Result<Prepared, NoAnswer> {
     if request.is_late {
         let failure = Failure::new(Code::Shutdown, "the gateway is stopping; ask again, it or another will answer");
         return Err(failure.into());
@@ -71,20 +125,15 @@ async fn answer_call<C: Client>(
     let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
     let forced = forced_backend(request, &asked)?;
-    let plan = route::plan(&snapshot, user, call, &asked, forced) // 5 route
-        .inspect_err(|_| {
-            ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned()
-        })?;
-    ticket.model = plan.pools.first().map(|pool| pool.model.clone());
+    ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
+    let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
     ticket.slots[1] = admit::model(&plan, client).await?; // 4 admit: the model
 
     // Rates, tokens and budgets take their place here, holding a reservation in the ticket.
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 
-    let inquiry = Inquiry { request, call, asked: &asked, body };
-    call::call(&inquiry, &plan, client, ticket).await // 7 choose, 8 call
-    // 9 relay is the side's that carries the client; 10 settle is the ticket's.
+    Ok(Prepared { asked, plan, body, _allowance: allowance })
 }
 
 fn is_coded(request: &Request) -> bool {
@@ -94,7 +143,7 @@ fn is_coded(request: &Request) -> bool {
 }
 
 /// The backend that the request names, by header or body field.
-fn forced_backend<'a>(request: &'a Request, asked: &'a berry_wire::Asked) -> Result<Option<&'a str>, Failure> {
+fn forced_backend<'a>(request: &'a Request, asked: &'a Asked) -> Result<Option<&'a str>, Failure> {
     match (request.text_field("berry-backend"), asked.backend.as_deref()) {
         (Some(header), Some(field)) if header != field => {
             let message =
@@ -105,7 +154,12 @@ fn forced_backend<'a>(request: &'a Request, asked: &'a berry_wire::Asked) -> Res
     }
 }
 
-fn missed(miss: &berry_wire::Miss, ticket: &mut Ticket) -> Parts {
+fn missed(miss: &berry_wire::Miss, request: &Request, ticket: &mut Ticket) -> Parts {
+    // With another method the path would be one that is known: the log says which.
+    let known = [Method::Post, Method::Get].map(|method| routes::find(method, method.as_str(), request.path()));
+    if let Some(target) = known.into_iter().find_map(Result::ok) {
+        ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
+    }
     let failure = miss.failure();
     let (status, mut fields, body) = refusal(&failure, ticket.dialect, &ticket.request_id);
     if let berry_wire::Miss::MethodNotAllowed { allow } = miss {
@@ -137,7 +191,7 @@ fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
     }
     ticket.worker.push_date(ticket.opened_unix_millis / 1000, &mut fields);
     ticket.begin_answer(status);
-    Answer { head: fields, content, ticket }
+    Answer::new((status, fields, content), ticket)
 }
 
 impl From<BodyError> for NoAnswer {

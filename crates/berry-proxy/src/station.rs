@@ -10,8 +10,10 @@ mod maker;
 mod relay;
 pub(crate) mod route;
 mod ticket;
+pub(crate) mod vigil;
 
 pub(crate) use call::{Fault, KeyEffect};
 pub(crate) use maker::Maker;
 pub(crate) use relay::{Cut, Flow};
 pub(crate) use ticket::{Attempt, Outcome, Ticket, tell};
+pub(crate) use vigil::Vigil;

@@ -34,6 +34,16 @@ pub fn render_event_after(failure: &Failure, operation: Operation, request_id: &
     (spec(operation.protocol()).event)(failure, EventContext { operation, request_id, sequence })
 }
 
+/// A backend's own error answer as the event that ends a stream of the same dialect. `None`: it is no JSON object.
+pub fn error_event(operation: Operation, body: &[u8]) -> Option<Vec<u8>> {
+    let error: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let name = match operation {
+        Operation::Messages | Operation::Responses => Some("error"),
+        _ => None,
+    };
+    Some(crate::protocol::sse(name, &crate::protocol::to_json(&error)))
+}
+
 #[cfg(test)]
 mod tests {
     use berry_vocab::Code;
@@ -111,6 +121,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_backends_own_error_fits_into_a_stream_on_one_line() {
+        let body = b"{\n  \"error\": {\"message\": \"no\"}\n}";
+        let event = |operation| String::from_utf8(error_event(operation, body).unwrap()).unwrap();
+        assert_eq!(event(Operation::ChatCompletions), "data: {\"error\":{\"message\":\"no\"}}\n\n");
+        assert!(event(Operation::Messages).starts_with("event: error\ndata: {"));
+        assert_eq!(error_event(Operation::Messages, b"<html>"), None);
     }
 
     #[test]

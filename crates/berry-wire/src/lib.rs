@@ -31,7 +31,7 @@ pub use account_state::{bound_state, made_state};
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use complaint::{Complaint, PlainFault, complaint, complaint_of_status, is_page, of_error_object, plain_fault};
-pub use error::{Rendered, render, render_event, render_event_after, status};
+pub use error::{Rendered, error_event, render, render_event, render_event_after, status};
 pub use events::{Ending, Event, EventReader, MAX_EVENT_BYTES};
 pub use headers::{CREDENTIAL_HEADERS, credential, crosses_to_backend, crosses_to_client, default_headers};
 pub use models::{ModelCard, get_model, list_models};

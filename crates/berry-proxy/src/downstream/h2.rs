@@ -15,7 +15,7 @@ use std::time::Duration;
 use berry_http1::{Fault, Limits, Method, RequestHead, push_field, read_request};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body::Body;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -23,14 +23,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 
 use crate::allowance::Allowance;
-use crate::answer::{Answer, Content};
+use crate::answer::{Answer, Body};
 use crate::client::{BodyError, Client, Pace, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse_unreadable};
 use crate::http2::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW};
 use crate::places::Place;
 use crate::ports::Io;
-use crate::station::Flow;
 use crate::worker::Worker;
 
 use body::AnswerBody;
@@ -143,11 +142,10 @@ fn is_framing(name: &HeaderName) -> bool {
 }
 
 fn response(answer: Answer, headless: bool) -> Response<AnswerBody> {
-    let Answer { head, content, mut ticket } = answer;
-    let status = ticket.status;
-    let body = match content {
-        Content::Stream(streamed) => AnswerBody::Stream(Box::new(Flow::new(streamed, ticket)), false),
-        Content::Whole(bytes) => {
+    let Answer { status, head, body } = answer;
+    let body = match body {
+        Body::Flow(flow) => AnswerBody::Stream(flow, false),
+        Body::Whole(bytes, mut ticket) => {
             ticket.complete();
             AnswerBody::Whole(if headless { Bytes::new() } else { bytes }, Some(ticket))
         }

@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use crate::station::{Cut, Flow};
+use crate::answer::Outflow;
+use crate::station::Cut;
 use crate::upstream::Piece;
 use crate::worker::Worker;
 
@@ -26,7 +27,7 @@ pub(crate) async fn catch<T>(worker: &Worker, future: impl Future<Output = T>) -
 }
 
 /// The next piece of an answer. A panic cuts it.
-pub(crate) fn poll_piece(flow: &mut Flow, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
+pub(crate) fn poll_piece(flow: &mut Outflow, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
     let worker = flow.worker().clone();
     or_count(&worker, || flow.poll_piece(cx, buffer)).unwrap_or_else(|Panicked| {
         flow.give_up();

@@ -9,11 +9,10 @@ use std::task::{Context, Poll, ready};
 use berry_http1::{Method, Version, chunk_size_line, push_decimal, push_field};
 use tokio::io::AsyncWrite;
 
-use crate::answer::{Answer, Content};
+use crate::answer::{Answer, Body, Outflow};
 use crate::client::{Client, Request};
 use crate::downstream::h1::wire::Wire;
 use crate::downstream::{STALL, unwinding};
-use crate::station::Flow;
 
 /// How the body is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,10 +27,10 @@ struct Broken;
 
 /// Writes an answer. `keep`: whether the connection may go on afterwards. Says whether it does.
 pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, keep: bool) -> bool {
-    let Answer { head: mut pending, content, mut ticket } = answer;
-    let length = match &content {
-        Content::Whole(body) => Some(body.len() as u64),
-        Content::Stream(streamed) => streamed.length(),
+    let Answer { head: mut pending, body, .. } = answer;
+    let length = match &body {
+        Body::Whole(bytes, _) => Some(bytes.len() as u64),
+        Body::Flow(flow) => flow.length(),
     };
     let framing = match (length, request.head.version) {
         (Some(length), _) => Framing::Length(length),
@@ -41,15 +40,15 @@ pub(super) async fn relay(wire: &mut Wire, request: &Request, answer: Answer, ke
     let keep = keep && framing != Framing::UntilClose;
     end_head(&mut pending, framing, keep, request.head.version);
     let mut writer = Writer { wire, pending, sent: 0, framing, has_begun: false, is_flushing: false };
-    let written = match content {
-        Content::Whole(body) => {
+    let written = match body {
+        Body::Whole(body, mut ticket) => {
             ticket.complete();
             let written = writer.whole(if request.method() == Method::Head { &[] } else { &body }).await;
             // The request ends here, not with the moment that a closing connection is still read from.
             drop(ticket);
             written
         }
-        Content::Stream(streamed) => writer.stream(Flow::new(streamed, ticket)).await,
+        Body::Flow(flow) => writer.stream(flow).await,
     };
     if written.is_ok() && !keep {
         wire.linger().await;
@@ -99,12 +98,17 @@ impl Writer<'_> {
         .await
     }
 
-    async fn stream(&mut self, mut flow: Flow) -> Result<(), Broken> {
+    async fn stream(&mut self, mut flow: Outflow) -> Result<(), Broken> {
         let mut is_over = false;
         poll_fn(|cx| self.poll_stream(cx, &mut flow, &mut is_over)).await
     }
 
-    fn poll_stream(&mut self, cx: &mut Context<'_>, flow: &mut Flow, is_over: &mut bool) -> Poll<Result<(), Broken>> {
+    fn poll_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: &mut Outflow,
+        is_over: &mut bool,
+    ) -> Poll<Result<(), Broken>> {
         let worker = self.wire.worker.clone();
         loop {
             if self.has_begun {

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::answer::Outflow;
 use crate::downstream::h2::streams::note_taken;
 use crate::downstream::unwinding;
-use crate::station::{Flow, Ticket};
+use crate::station::Ticket;
 
 /// The largest piece: what a client must take within the time that it may stall for. Also the usual size of a frame.
 const PIECE: usize = 16 * 1024;
@@ -18,7 +19,7 @@ pub(super) enum AnswerBody {
     /// All of it; its ticket settles once it has been taken.
     Whole(Bytes, Option<Ticket>),
     /// The flow, and whether it is over.
-    Stream(Box<Flow>, bool),
+    Stream(Outflow, bool),
 }
 
 impl Body for AnswerBody {
@@ -59,7 +60,7 @@ impl Body for AnswerBody {
 }
 
 fn poll_flow(
-    flow: &mut Flow,
+    flow: &mut Outflow,
     is_over: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
