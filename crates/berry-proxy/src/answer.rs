@@ -66,6 +66,14 @@ impl Outflow {
         }
     }
 
+    /// Ready once a piece may be asked for. To be called while the worker's buffer is not lent.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Outflow::Flow(_) => Poll::Ready(()),
+            Outflow::Vigil(vigil) => vigil.poll_ready(cx),
+        }
+    }
+
     /// The next piece, into `buffer`. After the last one, or a cut, nothing more must be asked for.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
         match self {

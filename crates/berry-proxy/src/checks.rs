@@ -13,7 +13,6 @@ use berry_policy::{Check, CheckSchedule, FailureKind, leads_to_ramp};
 use berry_vocab::{BackendKey, Moment, ProviderId};
 use berry_wire::Complaint;
 use foldhash::HashMap;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
 
 use crate::live::CheckOutcome;
@@ -29,8 +28,12 @@ pub use test::{ProviderTest, TestOrder, test_provider, test_providers};
 /// The longest that the checker sleeps, so that it soon sees a new configuration.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
-/// Plans and makes the checks of all backends. Runs until it is dropped.
-pub(crate) async fn run(worker: Rc<Worker>, mut orders: UnboundedReceiver<TestOrder>) {
+/// Plans and makes the checks of all backends, and tries providers when asked to. Runs until it is dropped; a second one for the
+/// same gateway ends at once.
+pub async fn run(worker: Rc<Worker>) {
+    let Some(mut orders) = worker.gateway.take_orders() else {
+        return;
+    };
     let mut checker = Checker { worker: worker.clone(), schedules: HashMap::default(), lists: HashMap::default() };
     loop {
         let next = checker.start_due();

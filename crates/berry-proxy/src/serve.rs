@@ -80,7 +80,7 @@ impl Workers {
             let (gateway, clock, count) = (gateway.clone(), clock.clone(), connections.clone());
             let (tls, connector) = (options.tls.clone().map(TlsAcceptor::from), options.connector);
             // One worker makes the active checks for all.
-            let tests = (index == 0 && options.checks).then(|| gateway.take_orders()).flatten();
+            let checks = index == 0 && options.checks;
             let seed = options.seed.wrapping_add(index as u64);
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 // A local runtime rather than a LocalSet on a runtime: one queue of tasks instead of two.
@@ -88,8 +88,8 @@ impl Workers {
                 match runtime {
                     Ok(runtime) => {
                         let worker = Worker::new(gateway, connector(), clock, seed);
-                        if let Some(tests) = tests {
-                            runtime.spawn_local(checks::run(worker.clone(), tests));
+                        if checks {
+                            runtime.spawn_local(checks::run(worker.clone()));
                         }
                         runtime.block_on(run(worker, orders, count, tls));
                         // A name's lookup that hangs in the system does not hold the process up.

@@ -36,12 +36,15 @@ pub fn render_event_after(failure: &Failure, operation: Operation, request_id: &
 
 /// A backend's own error answer as the event that ends a stream of the same dialect. `None`: it is no JSON object.
 pub fn error_event(operation: Operation, body: &[u8]) -> Option<Vec<u8>> {
-    let error: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let text = body.trim_ascii();
+    let _: &serde_json::value::RawValue = serde_json::from_slice(text).ok().filter(|_| text.starts_with(b"{"))?;
+    // Line ends stand between the parts of JSON alone, and would end the event's line.
+    let line: Vec<u8> = text.iter().copied().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect();
     let name = match operation {
         Operation::Messages | Operation::Responses => Some("error"),
         _ => None,
     };
-    Some(crate::protocol::sse(name, &crate::protocol::to_json(&error)))
+    Some(crate::protocol::sse(name, &line))
 }
 
 #[cfg(test)]
@@ -127,7 +130,7 @@ mod tests {
     fn a_backends_own_error_fits_into_a_stream_on_one_line() {
         let body = b"{\n  \"error\": {\"message\": \"no\"}\n}";
         let event = |operation| String::from_utf8(error_event(operation, body).unwrap()).unwrap();
-        assert_eq!(event(Operation::ChatCompletions), "data: {\"error\":{\"message\":\"no\"}}\n\n");
+        assert_eq!(event(Operation::ChatCompletions), "data: {  \"error\": {\"message\": \"no\"}}\n\n");
         assert!(event(Operation::Messages).starts_with("event: error\ndata: {"));
         assert_eq!(error_event(Operation::Messages, b"<html>"), None);
     }

@@ -26,6 +26,18 @@ pub(crate) async fn catch<T>(worker: &Worker, future: impl Future<Output = T>) -
     .await
 }
 
+/// Whether a piece may be asked for. After a panic it may: asking for it will find that there is none.
+pub(crate) fn poll_ready(flow: &mut Outflow, cx: &mut Context<'_>) -> Poll<()> {
+    if let Outflow::Flow(_) = flow {
+        return Poll::Ready(());
+    }
+    let worker = flow.worker().clone();
+    or_count(&worker, || flow.poll_ready(cx)).unwrap_or_else(|Panicked| {
+        flow.give_up();
+        Poll::Ready(())
+    })
+}
+
 /// The next piece of an answer. A panic cuts it.
 pub(crate) fn poll_piece(flow: &mut Outflow, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
     let worker = flow.worker().clone();

@@ -35,6 +35,8 @@ pub(crate) struct Vigil {
     state: State,
     every: Duration,
     deadline: Deadline,
+    /// Whether the client should hear something.
+    is_due: bool,
     operation: Operation,
 }
 
@@ -75,7 +77,7 @@ pub(crate) async fn call<C: Client>(
     let mut deadline = Deadline::default();
     // The first comment goes out at once, with the head.
     deadline.set(due);
-    let vigil = Vigil { worker, state: State::Calling(calling), every, deadline, operation };
+    let vigil = Vigil { worker, state: State::Calling(calling), every, deadline, is_due: false, operation };
     Some(Answer { status: 200, head, body: Body::Flow(Outflow::Vigil(Box::new(vigil))) })
 }
 
@@ -104,33 +106,40 @@ impl Vigil {
         }
     }
 
+    /// Goes on with the call, which needs the worker's buffer for itself. Ready once there is something to say.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Calling(calling) = &mut self.state else {
+            return Poll::Ready(());
+        };
+        match calling.as_mut().poll(cx) {
+            Poll::Ready((result, ticket)) => self.state = self.told(result, ticket),
+            Poll::Pending if self.deadline.poll(cx).is_ready() => {
+                self.is_due = true;
+                let next = self.worker.now().after(self.every);
+                self.deadline.set(self.worker.clock.instant(next));
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(())
+    }
+
     /// The next piece: a comment, or of the answer.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<Piece, Cut>> {
-        loop {
-            match &mut self.state {
-                State::Calling(calling) => match calling.as_mut().poll(cx) {
-                    Poll::Ready((result, ticket)) => self.state = self.told(result, ticket),
-                    Poll::Pending if self.deadline.poll(cx).is_ready() => {
-                        let next = self.worker.now().after(self.every);
-                        self.deadline.set(self.worker.clock.instant(next));
-                        return Poll::Ready(put(COMMENT, buffer, false));
-                    }
-                    Poll::Pending => return Poll::Pending,
-                },
-                State::Relaying(flow) => return flow.poll_piece(cx, buffer),
-                State::Telling(left, ticket) => {
-                    let run = left.split_to(left.len().min(buffer.len()));
-                    let last = !left.has_remaining();
-                    if last {
-                        ticket.complete();
-                        let piece = put(&run, buffer, true);
-                        self.state = State::Over;
-                        return Poll::Ready(piece);
-                    }
-                    return Poll::Ready(put(&run, buffer, false));
+        match &mut self.state {
+            State::Calling(_) if std::mem::take(&mut self.is_due) => Poll::Ready(put(COMMENT, buffer, false)),
+            State::Calling(_) => Poll::Pending,
+            State::Relaying(flow) => flow.poll_piece(cx, buffer),
+            State::Telling(left, ticket) => {
+                let run = left.split_to(left.len().min(buffer.len()));
+                let last = !left.has_remaining();
+                if last {
+                    ticket.complete();
+                    self.state = State::Over;
                 }
-                State::Over => return Poll::Ready(Ok(Piece { len: 0, last: true })),
+                Poll::Ready(put(&run, buffer, last))
             }
+            // Its call panicked, or its last piece has gone.
+            State::Over => Poll::Ready(Err(Cut)),
         }
     }
 

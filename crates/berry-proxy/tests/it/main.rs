@@ -7,8 +7,10 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod account_state;
 mod auth;
 mod balancing;
+mod checks;
 mod coding;
 mod connections;
 mod failover;
@@ -16,12 +18,16 @@ mod fragile;
 mod harness;
 mod health;
 mod heard;
+mod hedging;
 mod http1;
 mod http2;
+mod keepalive;
+mod keys;
 mod leaving;
 mod passthrough;
 mod patience;
 mod ports;
 mod refusals;
+mod room;
 mod streaming;
 mod upstream_tls;

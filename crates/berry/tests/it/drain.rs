@@ -80,7 +80,23 @@ fn when_the_time_to_drain_is_over_the_rest_is_cut() {
     std::thread::sleep(Duration::from_millis(300));
     running.signal(Signal::TERM);
     assert_eq!(running.status(), Some(0));
-    assert!(running.stderr.text().contains("connections were cut"), "{}", running.stderr.text());
+    assert!(running.stderr.text().contains("ends with code shutdown"), "{}", running.stderr.text());
+}
+
+#[test]
+fn a_stream_that_outlasts_the_drain_ends_with_the_error_event_shutdown() {
+    let (_mock, url) = Running::mock(&["--rate", "5", "--chunks", "1000"]);
+    let folder = Folder::with(&config(&url, &[("m", "gpt-4o-mini")], "drain_seconds = 1"));
+    let mut running = Running::serve(&folder);
+    let stream = chat(&running.addresses().0, "m", "true");
+    stream.peek(&mut [0]).unwrap();
+    running.signal(Signal::TERM);
+    let answer = receive(stream);
+    let last = answer.body.trim_end().rsplit("\n\n").next().unwrap().to_owned();
+    assert!(last.starts_with("data: {\"error\":{") && last.contains("\"code\":\"shutdown\""), "{last}");
+    assert!(!answer.body.contains("[DONE]"), "no end is invented");
+    assert_eq!(running.status(), Some(0));
+    assert!(running.stderr.text().contains("outcome=shutdown"), "{}", running.stderr.text());
 }
 
 #[test]

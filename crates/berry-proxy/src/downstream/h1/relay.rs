@@ -117,6 +117,9 @@ impl Writer<'_> {
             if *is_over {
                 return Poll::Ready(Ok(()));
             }
+            if unwinding::poll_ready(flow, cx).is_pending() {
+                return self.wire.poll_gone(cx).map(|()| Err(Broken));
+            }
             let mut scratch = worker.scratch.borrow_mut();
             match unwinding::poll_piece(flow, cx, &mut scratch) {
                 Poll::Ready(Ok(piece)) => {

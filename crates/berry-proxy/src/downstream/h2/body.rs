@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -64,6 +64,7 @@ fn poll_flow(
     is_over: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    ready!(unwinding::poll_ready(flow, cx));
     let worker = flow.worker().clone();
     let mut scratch = worker.scratch.borrow_mut();
     let buffer = scratch.get_mut(..PIECE).unwrap_or_default();
