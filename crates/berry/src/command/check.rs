@@ -92,15 +92,18 @@ fn print_for_people(loaded: &Loaded, unusable: &[String], tests: Option<&[Provid
             count(config.users.len(), "user"),
         ));
     }
-    tests.unwrap_or_default().iter().for_each(print_test);
+    print_tests(tests.unwrap_or_default());
 }
 
-/// One line for each provider: whether it answers, in what time, and what was found.
-fn print_test(test: &ProviderTest) {
-    let mark = if test.went_well { terminal::out_bold("32", "ok") } else { terminal::out_bold("31", "failed") };
-    let status = test.status.map_or_else(String::new, |status| format!(" {status}"));
-    let millis = test.took.as_millis();
-    terminal::out(&format!("{mark}  {}{status}  {millis} ms  {}\n", test.provider, test.message));
+/// One line for each provider: whether it answers, with which status, in what time, and what was found.
+fn print_tests(tests: &[ProviderTest]) {
+    let widest = tests.iter().map(|test| test.provider.chars().count()).max().unwrap_or_default();
+    for test in tests {
+        let mark = if test.went_well { terminal::out_bold("32", "ok    ") } else { terminal::out_bold("31", "failed") };
+        let status = test.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let millis = test.took.as_millis();
+        terminal::out(&format!("{mark}  {:<widest$}  {status:>3}  {millis:>5} ms  {}\n", test.provider, test.message));
+    }
 }
 
 fn print_for_programs(loaded: &Loaded, unusable: &[String], tests: Option<&[ProviderTest]>) {

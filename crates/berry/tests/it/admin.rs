@@ -34,6 +34,29 @@ fn admins_see_health_weights_and_the_process() {
 }
 
 #[test]
+fn admins_can_have_providers_tried() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&config(&url, &[("m", "gpt-4o-mini")], ""));
+    let running = Running::serve(&folder);
+    let (_, admin) = running.addresses();
+    let bearer = format!("Bearer {TOKEN}");
+    let ask = |body: &str| {
+        let fields = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        receive(send(&admin, "POST", "/admin/providers/test", &fields, body))
+    };
+    for body in ["", "{}"] {
+        let all = ask(body).json();
+        assert_eq!((&all["data"][0]["ok"], &all["next"]), (&true.into(), &serde_json::Value::Null), "{all}");
+    }
+    let id = ask("{}").json()["data"][0]["provider"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&format!("{{\"provider\":\"{id}\"}}")).json()["data"][0]["provider"], *id);
+    assert_eq!(ask("{\"provider\":\"nobody\"}").status, 400);
+    assert_eq!(ask("{\"provider\":").status, 400);
+    assert_eq!(receive(send(&admin, "POST", "/admin/providers/test", &[], "{}")).status, 401);
+    assert_eq!(get(&admin, "/admin/providers/test", Some(TOKEN)).status, 405);
+}
+
+#[test]
 fn all_others_get_the_same_401() {
     let folder = Folder::with(&config("http://127.0.0.1:9", &[("m", "m")], ""));
     let running = Running::serve(&folder);

@@ -89,6 +89,26 @@ fn check_tells_all_problems_with_their_lines_and_ends_with_1() {
 }
 
 #[test]
+fn check_connect_tries_every_provider_and_says_what_is_wrong_with_it() {
+    let (_mock, url) = Running::mock(&[]);
+    let text = config(&url, &[("m", "gpt-4o-mini")], "");
+    let dead = "\n[providers.dead]\nbase_url = \"http://127.0.0.1:9\"\napi_key = \"sk-dead-0123456789\"\n";
+    let folder = Folder::with(&(text.clone() + dead));
+    for command in [&["check", "--connect"][..], &["health-check"]] {
+        let ended = run(&[command, &["--config", &folder.config_text()]].concat());
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let line = |start: &str| ended.stdout.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+        assert!(line("ok").contains("takes the key") && line("ok").contains(" ms "), "{}", ended.stdout);
+        assert!(line("failed").contains("dead") && line("failed").contains("base_url"), "{}", ended.stdout);
+    }
+    let folder = Folder::with(&text);
+    let ended = run(&["check", "--connect", "--format", "json", "--config", &folder.config_text()]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&report["providers"][0]["ok"], &report["providers"][0]["status"]), (&true.into(), &200.into()));
+}
+
+#[test]
 fn check_in_json_is_for_programs() {
     let folder = Folder::with("[settings]\nmax_retries = 11\n");
     let ended = run(&["check", "--format", "json", "--config", &folder.config_text()]);
