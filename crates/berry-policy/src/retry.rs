@@ -16,7 +16,7 @@ const BASE: Duration = Duration::from_millis(100);
 /// No wait is longer.
 const CAP: Duration = Duration::from_secs(5);
 
-/// The backends that one request has visited, by their place in the list of the model whose turn it is.
+/// The backends that one request has visited, by their place among all that it may go to, those of its fallbacks too.
 #[derive(Clone, Debug)]
 pub struct Visits {
     max_retries: u32,
@@ -37,13 +37,6 @@ impl Visits {
     /// For a request whose backend is forced: it has nowhere else to go, so that its backend's own limit is the only one.
     pub fn forced() -> Self {
         Self::new(u32::MAX)
-    }
-
-    /// Goes on to the backends of another model. Places mean others from now on, and all are new; what was repeated so far still
-    /// counts.
-    pub fn next_pool(&mut self) {
-        self.counts.clear();
-        self.closed.clear();
     }
 
     /// Whether going to backend `i` now would be the first time, and so free.
@@ -163,19 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn fallbacks_share_the_requests_repeats_and_are_new_themselves() {
-        let mut request = visits(3, &[0, 0, 0, 1]);
-        request.close(1);
-        request.next_pool();
-        assert!(request.first_visit(0) && request.first_visit(1), "places mean other backends now");
-        [0, 1].iter().for_each(|i| request.record(*i));
-        assert!(request.may_repeat(1, 10), "what was closed was another backend");
-        request.record(0);
-        assert!(!request.may_repeat(1, 10));
-        assert_eq!((request.attempts(), request.repeats()), (7, 3));
-    }
-
-    #[test]
     fn waits_spread_from_nothing_to_a_ceiling_that_doubles_up_to_the_cap() {
         let mut dice = SeededDice::new(5);
         for (attempt, ceiling) in [(0, 100), (1, 200), (3, 800), (6, 5000), (u32::MAX, 5000)] {
@@ -192,31 +172,27 @@ mod tests {
         #![proptest_config(cases(300))]
 
         #[test]
-        fn no_path_through_any_pools_exceeds_either_limit(
+        fn no_path_exceeds_either_limit(
             (max_retries, internal_limit) in (0u32..6, 0u32..4),
-            pools in prop::collection::vec(prop::collection::vec((0usize..12, any::<bool>()), 0..40), 1..5),
+            path in prop::collection::vec((0usize..12, any::<bool>()), 0..120),
         ) {
             let mut visits = Visits::new(max_retries);
-            let (mut attempts, mut repeats) = (0, 0);
-            for pool in pools {
-                let mut counts = [0; 12];
-                for (i, close) in pool {
-                    if visits.first_visit(i) || visits.may_repeat(i, internal_limit) {
-                        visits.record(i);
-                        attempts += 1;
-                        repeats += u32::from(counts[i] > 0);
-                        counts[i] += 1;
-                    }
-                    if close {
-                        visits.close(i);
-                        prop_assert!(!visits.may_repeat(i, u32::MAX));
-                    }
+            let (mut attempts, mut repeats, mut counts) = (0, 0, [0; 12]);
+            for (i, close) in path {
+                if visits.first_visit(i) || visits.may_repeat(i, internal_limit) {
+                    visits.record(i);
+                    attempts += 1;
+                    repeats += u32::from(counts[i] > 0);
+                    counts[i] += 1;
                 }
-                prop_assert!(counts.iter().all(|count| *count <= 1 + internal_limit));
-                prop_assert!(repeats <= max_retries);
-                prop_assert_eq!((visits.attempts(), visits.repeats()), (attempts, repeats));
-                visits.next_pool();
+                if close {
+                    visits.close(i);
+                    prop_assert!(!visits.may_repeat(i, u32::MAX));
+                }
             }
+            prop_assert!(counts.iter().all(|count| *count <= 1 + internal_limit));
+            prop_assert!(repeats <= max_retries);
+            prop_assert_eq!((visits.attempts(), visits.repeats()), (attempts, repeats));
         }
 
         #[test]

@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use berry_policy::Quarantine;
+use berry_policy::{KeyStanding, Quarantine, is_last_usable};
 use berry_vocab::Moment;
 use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::live::Room;
 
@@ -82,9 +83,15 @@ impl Accounts {
 
     /// The account's key was refused. `false`: it is the last one that is left, and goes on.
     pub(crate) fn refuse(&self, account: u64, now: Moment) -> bool {
+        // One lock for looking and putting aside, or two keys could each be put aside as the other's last.
         let mut quarantines = self.live.quarantines.lock();
-        let is_usable = |hash: &u64| quarantines.get(hash).is_none_or(|quarantine| quarantine.until(now).is_none());
-        if !self.hashes.iter().any(|hash| *hash != account && is_usable(hash)) {
+        let standing = |hash: &u64| KeyStanding {
+            quarantined_until: quarantines.get(hash).and_then(|quarantine| quarantine.until(now)),
+            ..KeyStanding::default()
+        };
+        let standings: SmallVec<[KeyStanding; 2]> = self.hashes.iter().map(standing).collect();
+        let place = self.hashes.iter().position(|hash| *hash == account).unwrap_or(usize::MAX);
+        if is_last_usable(&standings, place) {
             return false;
         }
         quarantines.entry(account).or_default().refuse(now);
