@@ -50,7 +50,10 @@ impl Request {
     pub(crate) fn repeated_field(&self) -> Option<&'static str> {
         let mut seen = [false; SINGLE_FIELDS.len()];
         self.fields().find_map(|(name, _)| {
-            // By length first, as nearly every field is none of these.
+            // By their letters' number and the first of them, as nearly every field is none of these.
+            if !matches!((name.len(), name.first()), (12..=16, Some(b'b' | b'B' | b'c' | b'C'))) {
+                return None;
+            }
             let is_it = |single: &&str| single.len() == name.len() && name.eq_ignore_ascii_case(single.as_bytes());
             let (single, seen) = SINGLE_FIELDS.iter().zip(&mut seen).find(|(single, _)| is_it(single))?;
             std::mem::replace(seen, true).then_some(*single)

@@ -8,9 +8,11 @@
 //! Hashes hold within one process.
 
 use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
 use foldhash::quality::FixedState;
-use memchr::{memchr, memmem};
+use memchr::memchr;
+use memchr::memmem::{self, Finder};
 use smallvec::SmallVec;
 
 use crate::route::Operation;
@@ -28,28 +30,39 @@ const MAX_OBJECT_BYTES: usize = 4096;
 /// Within how many bytes the type of an event stands that begins with it.
 const TYPE_BYTES: usize = 96;
 
+/// Names, with the searchers for them, which cost more to make than a usual body to search.
+type Names = LazyLock<Vec<Finder<'static>>>;
+
+macro_rules! names {
+    ($($name:literal),*) => {
+        LazyLock::new(|| [$($name),*].map(Finder::new).into())
+    };
+}
+
 /// Names in requests. The first ones bind a request as a whole.
-fn asked_for(operation: Operation) -> &'static [&'static str] {
+fn asked_for(operation: Operation) -> &'static [Finder<'static>] {
     use Operation::*;
+    static RESPONSES: Names =
+        names!("\"previous_response_id\"", "\"conversation\"", "\"container\"", "\"file_id\"", "\"encrypted_content\"");
+    static MESSAGES: Names = names!("\"container\"", "\"file_id\"");
+    static GEMINI: Names = names!("\"cachedContent\"", "\"cached_content\"", "\"fileUri\"", "\"file_uri\"");
+    static OTHERS: Names = names!("\"file_id\"");
     match operation {
-        Responses => {
-            &["\"previous_response_id\"", "\"conversation\"", "\"container\"", "\"file_id\"", "\"encrypted_content\""]
-        }
-        Messages | CountTokens => &["\"container\"", "\"file_id\""],
-        GenerateContent | StreamGenerateContent | GeminiCountTokens | EmbedContent | BatchEmbedContents => {
-            &["\"cachedContent\"", "\"cached_content\"", "\"fileUri\"", "\"file_uri\""]
-        }
-        ChatCompletions | Completions | Embeddings | Moderations | Images | Audio | Rerank => &["\"file_id\""],
+        Responses => &RESPONSES,
+        Messages | CountTokens => &MESSAGES,
+        GenerateContent | StreamGenerateContent | GeminiCountTokens | EmbedContent | BatchEmbedContents => &GEMINI,
+        ChatCompletions | Completions | Embeddings | Moderations | Images | Audio | Rerank => &OTHERS,
     }
 }
 
 /// Names in answers.
-fn handed_out(operation: Operation) -> &'static [&'static str] {
+fn handed_out(operation: Operation) -> &'static [Finder<'static>] {
+    static RESPONSES: Names =
+        names!("\"conversation\"", "\"container\"", "\"container_id\"", "\"file_id\"", "\"encrypted_content\"");
+    static MESSAGES: Names = names!("\"container\"", "\"file_id\"");
     match operation {
-        Operation::Responses => {
-            &["\"conversation\"", "\"container\"", "\"container_id\"", "\"file_id\"", "\"encrypted_content\""]
-        }
-        Operation::Messages => &["\"container\"", "\"file_id\""],
+        Operation::Responses => &RESPONSES,
+        Operation::Messages => &MESSAGES,
         _ => &[],
     }
 }
@@ -86,13 +99,13 @@ pub fn made_state(operation: Operation, answer: &[u8]) -> States {
 }
 
 /// Adds the values of all members of this name, which is given with its quotes.
-fn gather(text: &[u8], name: &str, states: &mut States) {
+fn gather(text: &[u8], name: &Finder<'_>, states: &mut States) {
     let mut places: SmallVec<[usize; MAX_STATES]> = SmallVec::new();
-    for at in memmem::find_iter(text, name) {
+    for at in name.find_iter(text) {
         if places.len() == MAX_STATES {
             places.remove(0);
         }
-        places.push(at + name.len());
+        places.push(at + name.needle().len());
     }
     for at in places.into_iter().rev() {
         if let Some(value) = from_value(text, at) {

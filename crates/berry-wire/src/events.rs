@@ -19,6 +19,12 @@ pub(crate) use grammar::{Closing, Form, Grammar, Mark, Piece, Says, Substance};
 /// The largest event that is held where it comes in several pieces, and that is judged by more than its beginning.
 pub const MAX_EVENT_BYTES: usize = 1 << 20;
 
+/// Reads shorter than this are looked at as a whole.
+const SKIPPED_FROM: usize = 2048;
+
+/// How many events at the end of a long read are looked at: a finish reason, the usage, an end, and one to spare.
+const LOOKED_AT: usize = 4;
+
 /// How much of a larger one is kept: enough for the type that it begins with.
 const BEGINNING_BYTES: usize = 1 << 10;
 
@@ -91,6 +97,20 @@ impl EventReader {
         };
         self.is_first = false;
         Some((before + end, event))
+    }
+
+    /// How many bytes at the front are whole events that pass without a look, because many have come at once: what matters is
+    /// the last thing that a stream says, and an error is. Those bytes count as taken. Before content, and within an event,
+    /// every one is looked at.
+    pub fn skip(&mut self, bytes: &[u8]) -> usize {
+        if bytes.len() < SKIPPED_FROM || !self.is_between_events() || !self.judge.has_content() {
+            return 0;
+        }
+        let skipped = framing::before_last_events(bytes, LOOKED_AT);
+        if skipped > 0 {
+            self.judge.note_skipped();
+        }
+        skipped
     }
 
     /// Whether what has been taken ends between two events, so that an event of another's may follow it.

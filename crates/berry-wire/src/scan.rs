@@ -125,6 +125,37 @@ pub(crate) fn each_member<'b>(text: &'b [u8], mut each: impl FnMut(&'b [u8], &'b
     Ok(cursor.at)
 }
 
+/// Whether a text is one object whose strings and brackets all end, which an answer that was cut short is not. A glance: of the
+/// grammar between them nothing is said. One that nests deeper than can be followed passes.
+pub(crate) fn is_closed_object(text: &[u8]) -> bool {
+    let mut cursor = Cursor { body: text, at: 0 };
+    // One bit for each open bracket: set for an object.
+    let (mut kinds, mut depth) = (0_u128, 0);
+    while let Some(byte) = cursor.peek() {
+        cursor.at += 1;
+        match byte {
+            b'"' if !cursor.skip_short_string() && cursor.skip_string().is_err() => return false,
+            b'{' | b'[' if depth == MAX_DEPTH => return true,
+            b'{' | b'[' => {
+                kinds = kinds << 1 | u128::from(byte == b'{');
+                depth += 1;
+            }
+            b'}' | b']' => {
+                if depth == 0 || (kinds & 1 == 1) != (byte == b'}') {
+                    return false;
+                }
+                kinds >>= 1;
+                depth -= 1;
+                if depth == 0 {
+                    return text.first() == Some(&b'{') && cursor.at == text.len();
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// What follows a member's name that ends before `at`: the text from its value on.
 pub(crate) fn from_value(text: &[u8], at: usize) -> Option<&[u8]> {
     let mut cursor = Cursor { body: text, at };
@@ -240,6 +271,23 @@ impl Cursor<'_> {
             _ => self.skip_scalar(start)?,
         }
         Ok(start..self.at)
+    }
+
+    /// Skips a string if it is a short and plain one, as most are; else the cursor stays after its first quote.
+    fn skip_short_string(&mut self) -> bool {
+        const SHORT: usize = 24;
+        let start = self.body.get(self.at..).unwrap_or_default();
+        for (i, byte) in start.iter().take(SHORT).enumerate() {
+            match byte {
+                b'"' => {
+                    self.at += i + 1;
+                    return true;
+                }
+                b'\\' => return false,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Skips a string; the cursor stands after its first quote, and then after its last.
@@ -384,6 +432,23 @@ fn is_structural(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_closed_when_all_that_it_opens_is() {
+        for text in
+            [r#"{}"#, r#"{"a":[1,{"b":"}"}],"c":"\"]"}"#, r#"{"a":"x, which is longer than a short string is"}"#]
+        {
+            assert!(is_closed_object(text.as_bytes()), "{text}");
+            for cut in 0..text.len() {
+                assert!(!is_closed_object(&text.as_bytes()[..cut]), "{text} up to {cut}");
+            }
+        }
+        for text in ["", "[]", "[{}]", "{}{}", "{} x", r#"{"a":[}]}"#, r#"{"a":"b}"#, "}", "x"] {
+            assert!(!is_closed_object(text.as_bytes()), "{text}");
+        }
+        let deep = "[".repeat(200);
+        assert!(is_closed_object(deep.as_bytes()));
+    }
 
     fn model_of(body: &str) -> Option<&str> {
         scan_json(body.as_bytes())

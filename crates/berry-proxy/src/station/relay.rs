@@ -152,6 +152,8 @@ impl Flow {
         if judged > 0 && events.is_between_events() {
             clear = judged;
         }
+        at += events.skip(buffer.get(at..len).unwrap_or_default());
+        clear = clear.max(if at > judged { at } else { 0 });
         while let Some((taken, event)) = events.next(buffer.get(at..len).unwrap_or_default()) {
             at += taken;
             clear = at;

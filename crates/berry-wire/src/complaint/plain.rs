@@ -1,11 +1,14 @@
 //! Whether a whole plain answer with a good status is a good answer. It runs on every one of them, so that no tree is built and
 //! nothing is asked that a client would not miss: an unusual answer passes.
 
+use std::sync::LazyLock;
+
 use berry_vocab::Protocol;
+use memchr::memmem::Finder;
 
 use super::{Complaint, of_error_object};
 use crate::route::Operation;
-use crate::scan::{ScanError, each_member};
+use crate::scan::{ScanError, each_member, is_closed_object};
 
 /// What `error` may be in an answer that tells of none.
 const NO_ERROR: [&[u8]; 5] = [b"null", b"false", b"\"\"", b"{}", b"[]"];
@@ -74,6 +77,10 @@ fn shape(operation: Operation, first: Option<u8>) -> Shape {
 
 /// It is all there, and no error. An object that nests deeper than the scan follows is taken as it is.
 fn look_at_object(operation: Operation, text: &[u8]) -> Look {
+    if !may_tell_of_an_error(text) {
+        // Nearly every answer: there is nothing in it that could be one, and it is not cut short.
+        return if is_closed_object(text) { Look::Good } else { Look::Bad };
+    }
     let mut is_error = false;
     let end = each_member(text, |name, value| {
         is_error |= match name {
@@ -88,6 +95,15 @@ fn look_at_object(operation: Operation, text: &[u8]) -> Look {
         Err(ScanError::TooDeep) if !is_error => Look::Good,
         Ok(_) | Err(_) => Look::Bad,
     }
+}
+
+/// Whether `"error"` stands anywhere but before a null.
+fn may_tell_of_an_error(text: &[u8]) -> bool {
+    static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+    ERROR.find_iter(text).any(|at| {
+        let rest = text.get(at + ERROR.needle().len()..).unwrap_or_default().trim_ascii_start();
+        !rest.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+    })
 }
 
 /// It is a list of one object or more, and none of them has an error.

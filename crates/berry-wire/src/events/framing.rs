@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr2, memrchr_iter};
 
 /// How far the stream has been followed: what the next byte is seen in the light of.
 #[derive(Default)]
@@ -58,6 +58,22 @@ impl Framing {
     }
 }
 
+/// How many bytes there are before the last `most` events that end here; 0 where there are no more than that. Line ends of a
+/// lone CR are not looked for.
+pub(super) fn before_last_events(bytes: &[u8], most: usize) -> usize {
+    let mut ends = 0;
+    for at in memrchr_iter(b'\n', bytes) {
+        let before = bytes.get(..at).unwrap_or_default();
+        if before.ends_with(b"\n") || before.ends_with(b"\r\n\r") {
+            ends += 1;
+            if ends > most {
+                return at + 1;
+            }
+        }
+    }
+    0
+}
+
 /// The fields of an event. Its last line need not be ended.
 pub(super) fn fields(text: &[u8]) -> Fields<'_> {
     let mut name = &b""[..];
@@ -95,6 +111,20 @@ fn value_of<'l>(line: &'l [u8], field: &[u8]) -> Option<&'l [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_events_of_a_read_are_found_from_behind() {
+        for (text, most, before) in [
+            ("a: 1\n\nb: 2\n\nc: 3\n\n", 2, "a: 1\n\n"),
+            ("a: 1\n\nb: 2\n\nc: 3", 1, "a: 1\n\n"),
+            ("a: 1\r\n\r\nb: 2\r\n\r\nc: 3\r\n\r\n", 2, "a: 1\r\n\r\n"),
+            ("a: 1\n\nb: 2\n\n", 2, ""),
+            ("a: 1\nb: 2\nc: 3\n", 0, ""),
+            ("", 1, ""),
+        ] {
+            assert_eq!(before_last_events(text.as_bytes(), most), before.len(), "{text:?}");
+        }
+    }
 
     #[test]
     fn fields_are_read_as_the_standard_says() {

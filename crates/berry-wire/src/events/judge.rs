@@ -22,6 +22,8 @@ pub(super) struct Judge {
     choices: u128,
     finished: u128,
     next_number: u64,
+    /// Whether events passed without a look: which choices there are is then not known for sure.
+    has_skipped: bool,
 }
 
 /// Where events of all protocols may say that something went wrong. Types that are no text must not make one unreadable.
@@ -49,6 +51,7 @@ impl Judge {
             choices: 1,
             finished: 0,
             next_number: 0,
+            has_skipped: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Judge {
     pub(super) fn ending(&self) -> Ending {
         let is_whole = match self.grammar.closing {
             Closing::Good => true,
+            Closing::IfFinished if self.has_skipped => self.finished != 0,
             Closing::IfFinished => self.finished & self.choices == self.choices,
             Closing::Bad => false,
         };
@@ -93,6 +97,15 @@ impl Judge {
             None if self.is_ended || is_whole => Ending::Whole,
             None => Ending::Truncated,
         }
+    }
+
+    /// Notes that events passed without a look.
+    pub(super) fn note_skipped(&mut self) {
+        self.has_skipped = true;
+    }
+
+    pub(super) fn has_content(&self) -> bool {
+        self.has_content
     }
 
     pub(super) fn is_ended(&self) -> bool {

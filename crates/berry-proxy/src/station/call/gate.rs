@@ -89,9 +89,34 @@ impl From<BodyFault> for Trouble {
 
 /// An answer's body on its way through the gate.
 struct Inflow {
-    held: Vec<u8>,
+    /// What came first; it is all, unless `more` holds something.
+    first: Bytes,
+    /// Everything, from the second piece on.
+    more: Vec<u8>,
     last: bool,
     body: UpstreamBody,
+}
+
+impl Inflow {
+    fn new(first: First, body: UpstreamBody) -> Self {
+        Self { first: first.bytes, more: Vec::new(), last: first.last, body }
+    }
+
+    fn held(&self) -> &[u8] {
+        if self.more.is_empty() { &self.first } else { &self.more }
+    }
+
+    fn push(&mut self, piece: &First) {
+        if self.more.is_empty() {
+            self.more = self.first.to_vec();
+        }
+        self.more.extend_from_slice(&piece.bytes);
+        self.last = piece.last;
+    }
+
+    fn into_parts(self) -> (Bytes, UpstreamBody) {
+        (if self.more.is_empty() { self.first } else { self.more.into() }, self.body)
+    }
 }
 
 impl Gate<'_> {
@@ -139,11 +164,11 @@ impl Gate<'_> {
 
     /// Waits for the first meaningful event. An answer that is all there already is judged to its end.
     async fn stream(&self, first: First, body: UpstreamBody) -> Result<(Held, Moment), Trouble> {
-        let mut inflow = Inflow { held: first.bytes.into(), last: first.last, body };
+        let mut inflow = Inflow::new(first, body);
         let mut events = Box::new(EventReader::new(self.operation));
         let (mut judged, mut first_at) = (0, None);
         loop {
-            while let Some((taken, event)) = events.next(inflow.held.get(judged..).unwrap_or_default()) {
+            while let Some((taken, event)) = events.next(inflow.held().get(judged..).unwrap_or_default()) {
                 judged += taken;
                 match event {
                     Event::Quiet => {}
@@ -155,24 +180,25 @@ impl Gate<'_> {
                 if first_at.is_some() && !inflow.last {
                     break;
                 }
+                judged += events.skip(inflow.held().get(judged..).unwrap_or_default());
             }
             if first_at.is_none() {
-                judged = inflow.held.len();
+                judged = inflow.held().len();
             }
             if inflow.last {
-                let is_empty = inflow.held.trim_ascii().is_empty();
+                let is_empty = inflow.held().trim_ascii().is_empty();
                 return match events.finish() {
                     Ending::Whole if first_at.is_some() || !events.is_between_events() => {
-                        Ok((Held::Whole(inflow.held.into()), first_at.unwrap_or_else(|| self.worker.now())))
+                        Ok((Held::Whole(inflow.into_parts().0), first_at.unwrap_or_else(|| self.worker.now())))
                     }
                     Ending::Failed(complaint) => Err(Fault::Told(not_the_clients(complaint)).into()),
                     Ending::Truncated if !is_empty => Err(Fault::Cut.into()),
                     Ending::Whole | Ending::Truncated => Err(Fault::Garbled.into()),
                 };
             }
-            if first_at.is_some() || inflow.held.len() >= STREAM_HELD {
-                let Inflow { held, body, .. } = inflow;
-                let held = Held::Flowing { first: held.into(), judged, events: Some(events), body };
+            if first_at.is_some() || inflow.held().len() >= STREAM_HELD {
+                let (first, body) = inflow.into_parts();
+                let held = Held::Flowing { first, judged, events: Some(events), body };
                 return Ok((held, first_at.unwrap_or_else(|| self.worker.now())));
             }
             self.more(&mut inflow).await?;
@@ -188,24 +214,25 @@ impl Gate<'_> {
                 Some(fault) => Err(fault.into()),
             };
         }
-        let mut inflow = Inflow { held: first.bytes.into(), last: false, body };
-        while !inflow.last && inflow.held.len() < PLAIN_HELD {
-            if is_begun_list(self.operation, &inflow.held) {
+        let mut inflow = Inflow::new(first, body);
+        while !inflow.last && inflow.held().len() < PLAIN_HELD {
+            if is_begun_list(self.operation, inflow.held()) {
                 break;
             }
             self.due.set(self.worker.now().after(self.idle));
             self.more(&mut inflow).await?;
         }
-        if let Some(fault) = plain_fault(self.operation, &inflow.held).filter(|_| inflow.last) {
+        if let Some(fault) = plain_fault(self.operation, inflow.held()).filter(|_| inflow.last) {
             return Err(fault.into());
         }
-        if berry_wire::is_page(&inflow.held) {
+        if berry_wire::is_page(inflow.held()) {
             return Err(Fault::Garbled.into());
         }
-        let Inflow { held, last, body } = inflow;
+        let last = inflow.last;
+        let (first, body) = inflow.into_parts();
         let held = match last {
-            true => Held::Whole(held.into()),
-            false => Held::Flowing { first: held.into(), judged: 0, events: None, body },
+            true => Held::Whole(first),
+            false => Held::Flowing { first, judged: 0, events: None, body },
         };
         Ok(Received { head, held, first_at })
     }
@@ -215,35 +242,32 @@ impl Gate<'_> {
     async fn error(&self, head: AnswerHead, first: Option<First>, body: UpstreamBody) -> Trouble {
         let status = head.status();
         let is_clear = !matches!(complaint_of_status(status), Complaint::Client | Complaint::Model);
-        let (held, last) = match first {
-            Some(first) => (first.bytes.into(), first.last),
-            None => (Vec::new(), false),
-        };
-        let mut inflow = Inflow { held, last, body };
+        let nothing = First { bytes: Bytes::new(), last: false };
+        let mut inflow = Inflow::new(first.unwrap_or(nothing), body);
         let whole = self.whole(&mut inflow);
         let came = match is_clear {
             true => timeout(ERROR_BODY, whole).await.unwrap_or(Ok(())),
             false => whole.await,
         };
-        if !is_clear && (came.is_err() || !inflow.last || berry_wire::is_page(&inflow.held)) {
+        if !is_clear && (came.is_err() || !inflow.last || berry_wire::is_page(inflow.held())) {
             return came.err().map_or_else(|| Fault::Garbled.into(), Trouble::from);
         }
         let protocol = self.operation.protocol();
-        let complaint = berry_wire::complaint(protocol, status, &inflow.held);
+        let complaint = berry_wire::complaint(protocol, status, inflow.held());
         let unix_millis = self.worker.clock.unix_millis();
         let wait = berry_wire::wait(head.fields(), unix_millis)
-            .or_else(|| berry_wire::wait_in_body(protocol, &inflow.held, unix_millis));
+            .or_else(|| berry_wire::wait_in_body(protocol, inflow.held(), unix_millis));
         let fault = match (complaint, wait) {
             (Complaint::Server, Some(_)) if status == 503 => Fault::Busy,
             (complaint, _) => Fault::Told(complaint),
         };
         let is_told = matches!(complaint, Complaint::Client | Complaint::Model) && inflow.last;
-        let answer = is_told.then(|| (head, Bytes::from(inflow.held)));
+        let answer = is_told.then(|| (head, inflow.into_parts().0));
         Trouble { fault, wait, answer, status: Some(status) }
     }
 
     async fn whole(&self, inflow: &mut Inflow) -> Result<(), BodyFault> {
-        while !inflow.last && inflow.held.len() < PLAIN_HELD {
+        while !inflow.last && inflow.held().len() < PLAIN_HELD {
             self.more(inflow).await?;
         }
         Ok(())
@@ -251,8 +275,7 @@ impl Gate<'_> {
 
     async fn more(&self, inflow: &mut Inflow) -> Result<(), BodyFault> {
         let piece = self.piece(&mut inflow.body).await?;
-        inflow.held.extend_from_slice(&piece.bytes);
-        inflow.last = piece.last;
+        inflow.push(&piece);
         Ok(())
     }
 
