@@ -8,11 +8,14 @@ use std::time::Duration;
 use berry_vocab::{Code, Failure};
 
 use crate::client::BodyError;
+use crate::pressure::Pressure;
 
 /// Bytes of request bodies that are held, over all requests.
 #[derive(Debug, Default)]
 pub(crate) struct BodyMemory {
     held: AtomicU64,
+    /// How near the whole process is to its end of memory.
+    pub(crate) pressure: Pressure,
 }
 
 /// What one request may hold. Given back when it is dropped.
@@ -49,6 +52,7 @@ impl Allowance {
         if length > self.most {
             return Err(BodyError::too_large(self.most));
         }
+        self.memory.pressure.admit_body(length).map_err(BodyError::Refused)?;
         let more = length.saturating_sub(self.held);
         let fits = |held: u64| held.checked_add(more).filter(|all| *all <= self.limit);
         if self.memory.held.fetch_update(Relaxed, Relaxed, fits).is_err() {

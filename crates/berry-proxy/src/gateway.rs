@@ -14,6 +14,7 @@ use crate::checks::{ProviderTest, TestOrder};
 use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
 use crate::ports::Clock;
+use crate::pressure::Level;
 use crate::snapshot::Snapshot;
 
 /// How far the gateway is on its way out.
@@ -98,6 +99,17 @@ impl Gateway {
         let (reply, results) = oneshot::channel();
         let _ = self.tests.send(TestOrder { provider, reply });
         results.await.unwrap_or_default()
+    }
+
+    /// Takes note of how many bytes of memory are in use of how many, so that calls are given up before the system gives up the
+    /// process.
+    pub fn note_memory(&self, used: u64, limit: u64) {
+        let (before, now) = self.body_memory.pressure.note(used, limit);
+        if now > before {
+            tracing::warn!(used, limit, "memory is short: large bodies are refused, then calls");
+        } else if now < before && now == Level::Roomy {
+            tracing::info!(used, limit, "there is memory again");
+        }
     }
 
     /// The orders, for the one who makes the active checks.

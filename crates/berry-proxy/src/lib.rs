@@ -19,6 +19,7 @@ mod pages;
 mod path;
 mod places;
 pub mod ports;
+mod pressure;
 pub mod report;
 mod room;
 mod routes;

@@ -3,6 +3,7 @@
 mod connector;
 mod names;
 mod race;
+mod wall;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::ports::{Clock, Disk, Incoming, Listener, PortFuture};
 
 pub use connector::TcpConnector;
+use wall::{Step, Wall};
 
 const BACKLOG: u32 = 4096;
 
@@ -119,16 +121,17 @@ fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// The system's clocks: monotonic by the runtime's timer, wall time by the system.
-#[derive(Clone, Copy, Debug)]
+/// The system's clocks: monotonic by the runtime's timer; wall time by the system, but never set back.
+#[derive(Debug)]
 pub struct SystemClock {
     origin: Instant,
+    wall: Wall,
 }
 
 impl SystemClock {
     /// A clock whose origin is now.
     pub fn new() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now(), wall: Wall::new(system_millis(), 0) }
     }
 }
 
@@ -148,9 +151,22 @@ impl Clock for SystemClock {
     }
 
     fn unix_millis(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        let monotonic = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (millis, step) = self.wall.read(system_millis(), monotonic);
+        match step {
+            Step::None => {}
+            Step::Forward(by) => tracing::warn!(millis = by, "clock_jump: the system's clock was set forward"),
+            Step::Back(by) => {
+                tracing::warn!(millis = by, "clock_jump: the system's clock was set back; the time goes on as it was");
+            }
+        }
+        millis
     }
+}
+
+fn system_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The system's file system.

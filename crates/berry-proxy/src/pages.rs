@@ -89,9 +89,8 @@ fn health(gateway: &Gateway, snapshot: &Snapshot, detailed: bool) -> Parts {
 
 /// For admin tokens, and for scrapers on this machine that no proxy speaks for.
 fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Parts, Failure> {
-    const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
     let is_local =
-        request.peer.ip().to_canonical().is_loopback() && FORWARDING.iter().all(|name| request.field(name).is_none());
+        request.peer.ip().to_canonical().is_loopback() && !request.fields().any(|(name, _)| is_of_forwarding(name));
     let carries_credential = berry_wire::CREDENTIAL_HEADERS.iter().any(|name| request.field(name).is_some());
     if !is_local || carries_credential {
         let user = caller(request, ticket)?;
@@ -104,6 +103,14 @@ fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Part
     }
     let text = report::metrics(gateway, &ticket.snapshot);
     Ok(text_parts(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()))
+}
+
+/// Whether a field of that name says that a proxy speaks for somebody.
+fn is_of_forwarding(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"forwarded", b"x-real-ip", b"via", b"x-client-ip"];
+    const PREFIX: &[u8] = b"x-forwarded-";
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+        || name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Whose shape the lists of models take.

@@ -65,8 +65,10 @@ impl Prepared {
         client: &mut C,
         ticket: &mut Ticket,
     ) -> Result<Parts, NoAnswer> {
+        let memory = ticket.worker.gateway.body_memory.clone();
         let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body };
-        call::call(&inquiry, &self.plan, client, ticket).await
+        let size = inquiry.body.len() as u64;
+        memory.pressure.unless_given_up(size, call::call(&inquiry, &self.plan, client, ticket)).await
     }
 }
 
@@ -114,6 +116,7 @@ async fn let_in<C: Client>(
     let snapshot = ticket.snapshot.clone();
     let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());
+    ticket.worker.gateway.body_memory.pressure.admit()?; // 4 admit: is there memory
     ticket.slots[0] = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
 
     if is_coded(request) {

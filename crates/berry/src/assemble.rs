@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
 use crate::signals::Signals;
-use crate::{limits, random, terminal};
+use crate::{limits, memory, random, terminal};
 
 /// How long connections may take to end when there is no more time for them (failure model, K6).
 const FAST_STOP: Duration = Duration::from_secs(1);
@@ -158,6 +158,7 @@ impl Assembly {
             urls.data,
             urls.admin
         );
+        let memory = memory::watch(gateway.clone());
         let plane = DataPlane { gateway, workers, data };
         tokio::select! {
             // First the data plane: its end is the end of all.
@@ -165,6 +166,7 @@ impl Assembly {
             () = plane.serve(signals, predrain, drain) => {}
             // To the very end, so that a drain can be watched.
             () = control.serve(&mut admin) => {}
+            () = memory => {}
         }
     }
 }

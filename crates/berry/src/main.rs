@@ -5,6 +5,7 @@ mod assemble;
 mod command;
 mod limits;
 mod logging;
+mod memory;
 mod outcome;
 mod panics;
 mod random;
