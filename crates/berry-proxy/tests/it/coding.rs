@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{ALICE, Berry, request, stream_body};
+use crate::harness::{ALICE, Berry, DONE, LAST, chunk, event, request, stream_body};
 use crate::ports::{FIRST, chat, on_pipes};
 
 const PATH: &str = "/v1/chat/completions";
@@ -95,20 +95,19 @@ async fn events_of_a_compressed_stream_arrive_one_by_one() {
                         transfer-encoding: chunked\r\n\r\n";
             upstream.write_all(head.as_bytes()).await.unwrap();
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            for event in 0..5 {
-                let event = format!("data: {{\"n\":{event}}}\n\n");
+            for event in [event("0"), event("1"), event("2"), DONE.to_owned()] {
                 encoder.write_all(event.as_bytes()).unwrap();
                 encoder.flush().unwrap();
                 let coded = std::mem::take(encoder.get_mut());
                 upstream.write_all(&chunk(&coded)).await.unwrap();
-                if event.contains(":0}") {
+                if event.contains("\"0\"") {
                     let (status, fields) = client.head().await.unwrap();
                     assert!(status == 200 && fields.iter().all(|(name, _)| name != "content-encoding"), "{fields:?}");
                 }
                 assert_eq!(String::from_utf8(client.chunk().await.unwrap()).unwrap(), event);
             }
             upstream.write_all(&chunk(&encoder.finish().unwrap())).await.unwrap();
-            upstream.write_all(b"0\r\n\r\n").await.unwrap();
+            upstream.write_all(LAST.as_bytes()).await.unwrap();
             assert_eq!(client.chunk().await, Some(Vec::new()), "and ends cleanly");
             chat(&mut client, "single").await;
             let mut served = vec![0; 1];
@@ -117,8 +116,4 @@ async fn events_of_a_compressed_stream_arrive_one_by_one() {
         },
     )
     .await;
-}
-
-fn chunk(bytes: &[u8]) -> Vec<u8> {
-    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }

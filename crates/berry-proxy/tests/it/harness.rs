@@ -488,6 +488,23 @@ impl Bearer {
     }
 }
 
+/// How a chat stream ends.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+/// An event of a chat stream that says `text`.
+pub(crate) fn event(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}
+
+/// Bytes as one chunk of an HTTP/1 body.
+pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// The end of a chunked body.
+pub(crate) const LAST: &str = "0\r\n\r\n";
+
 pub(crate) fn chat_body(model: &str) -> String {
     format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],"model":"{model}"}}"#)
 }

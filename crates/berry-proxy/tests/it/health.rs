@@ -69,7 +69,7 @@ async fn a_failure_on_the_ramp_opens_again_for_twice_as_long() {
     let berry = start().await;
     fail_first(&berry, "500", 3).await;
     berry.clock.advance(Duration::from_secs(61));
-    fail_first(&berry, "503", 1).await;
+    fail_first(&berry, "502", 1).await;
     berry.clock.advance(Duration::from_secs(61));
     assert!(!asks_first(&berry).await);
     berry.clock.advance(Duration::from_secs(60));

@@ -144,35 +144,62 @@ fn dialect(recording: &Recording) -> Dialect {
     }
 }
 
+/// Where recordings are asked for whose names begin so; all others by chat.
+const PATHS: &[(Dialect, &str, &str)] = &[
+    (Dialect::OpenAi, "responses", "/v1/responses"),
+    (Dialect::OpenAi, "completions", "/v1/completions"),
+    (Dialect::OpenAi, "embeddings", "/v1/embeddings"),
+    (Dialect::OpenAi, "images", "/v1/images/generations"),
+    (Dialect::OpenAi, "speech", "/v1/audio/speech"),
+    (Dialect::OpenAi, "trans", "/v1/audio/speech"),
+    (Dialect::Anthropic, "count-tokens", "/v1/messages/count_tokens"),
+    (Dialect::Gemini, "stream", "/v1beta/models/gemini:streamGenerateContent"),
+    (Dialect::Gemini, "count-tokens", "/v1beta/models/gemini:countTokens"),
+    (Dialect::Gemini, "embed", "/v1beta/models/gemini:embedContent"),
+    (Dialect::Gemini, "batch-embed", "/v1beta/models/gemini:batchEmbedContents"),
+];
+
+fn path(recording: &Recording) -> &'static str {
+    let dialect = dialect(recording);
+    let row = PATHS.iter().find(|(of, name, _)| *of == dialect && recording.name.starts_with(name));
+    row.map_or(dialect.path(), |(.., path)| path)
+}
+
 /// What the provider itself answers.
-async fn directly(berry: &Berry, dialect: Dialect) -> Response {
+async fn directly(berry: &Berry, recording: &Recording) -> Response {
+    let dialect = dialect(recording);
     let stream = tokio::net::TcpStream::connect(berry.provider(dialect).addr()).await.unwrap();
     let mut connection = Connection::over(stream);
-    connection.send(request(dialect.path(), &[], dialect.body())).await;
+    connection.send(request(path(recording), &[], dialect.body())).await;
     connection.response().await
+}
+
+/// Recordings that are judged as a failure of the backend: streams that tell of an error, and a refused key that is a 400.
+fn is_failure(recording: &Recording) -> bool {
+    ["error-event", "stream-failed", "error-key"].iter().any(|end| recording.name.ends_with(end))
 }
 
 #[tokio::test]
 async fn every_recorded_answer_reaches_the_client_with_the_same_bytes() {
     let berry = Berry::without_retries().await;
     let mut seen = 0;
-    for recording in RECORDINGS {
+    for recording in RECORDINGS.iter().filter(|recording| !is_failure(recording)) {
         let dialect = dialect(recording);
         let script = || Script::new().play(recording.name);
         berry.provider(dialect).script(script());
-        let expected = directly(&berry, dialect).await;
+        let expected = directly(&berry, recording).await;
         if !matches!(expected.status, 200 | 400 | 404 | 413 | 422) {
             continue;
         }
         berry.provider(dialect).script(script());
-        let answer = berry.ask(dialect).await;
+        let answer = berry.post(path(recording), &[("x-api-key", ALICE)], dialect.body()).await;
         assert!(answer.complete, "{}", recording.file);
         assert!(answer.body == expected.body, "{}: {}", recording.file, answer.text());
         assert_eq!(answer.status, expected.status, "{}", recording.file);
         assert_eq!(answer.field("content-type"), expected.field("content-type"), "{}", recording.file);
         seen += 1;
     }
-    assert!(seen > 90, "only {seen} recordings were played");
+    assert!(seen > 85, "only {seen} recordings were played");
 }
 
 #[tokio::test]

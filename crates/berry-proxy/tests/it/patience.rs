@@ -12,16 +12,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::harness::{ALICE, Connection, Dialect, chat_body, head, request};
+use crate::harness::{self, ALICE, Connection, DONE, Dialect, LAST, chat_body, chunk, head, request};
 use crate::http2::{Client, post, read};
 use crate::leaving::connect;
 use crate::ports::{FIRST, OK, PATH, STREAM, answer, assert_took, on_pipes, seconds};
 
 const BODY: &str = r#"{"stream":true,"model":"single"}"#;
 
-/// A chunk with an event of about so many bytes.
+/// A chunk with an event of a little more than so many bytes.
 fn event(bytes: usize) -> String {
-    format!("{:x}\r\ndata: {}\n\n\r\n", 8 + bytes, "x".repeat(bytes))
+    String::from_utf8(chunk(harness::event(&"x".repeat(bytes)))).unwrap()
+}
+
+/// The chunks that end a stream.
+fn end() -> String {
+    String::from_utf8(chunk(DONE)).unwrap() + LAST
 }
 
 /// Sends events until the gateway takes no more; how many bytes it took.
@@ -47,7 +52,7 @@ async fn a_client_over_http_2_that_takes_nothing_is_reset_and_its_request_cancel
                 let serving = async {
                     let mut upstream = gate.asked(FIRST).await;
                     answer(&mut upstream, STREAM).await;
-                    answer(&mut upstream, &event(4096)).await;
+                    answer(&mut upstream, event(4096)).await;
                     upstream
                 };
                 let (response, mut upstream) = tokio::join!(beginning, serving);
@@ -74,14 +79,15 @@ async fn a_client_over_http_2_that_waits_for_a_silent_upstream_is_not_taken_for_
         let serving = async {
             let mut upstream = gate.asked(FIRST).await;
             answer(&mut upstream, STREAM).await;
-            answer(&mut upstream, &event(10)).await;
+            answer(&mut upstream, event(10)).await;
             upstream
         };
         let (response, mut upstream) = tokio::join!(beginning, serving);
         sleep(seconds(200)).await;
-        answer(&mut upstream, &(event(10) + "0\r\n\r\n")).await;
+        answer(&mut upstream, event(10) + &end()).await;
         let whole = read(response.unwrap()).await;
-        assert!(whole.complete && whole.body.len() == 36, "{}", whole.text());
+        let said = harness::event("xxxxxxxxxx").repeat(2) + DONE;
+        assert!(whole.complete && whole.text() == said, "{}", whole.text());
     })
     .await;
 }
@@ -97,9 +103,9 @@ async fn a_client_over_http_2_may_be_slow() {
                 let mut upstream = gate.asked(FIRST).await;
                 answer(&mut upstream, STREAM).await;
                 for _ in 0..20 {
-                    answer(&mut upstream, &event(10_000)).await;
+                    answer(&mut upstream, event(10_000)).await;
                 }
-                answer(&mut upstream, "0\r\n\r\n").await;
+                answer(&mut upstream, end()).await;
                 upstream
             };
             let reading = async {
@@ -114,7 +120,7 @@ async fn a_client_over_http_2_may_be_slow() {
                 bytes
             };
             let (bytes, _upstream) = tokio::join!(reading, serving);
-            assert_eq!(bytes, 20 * 10_008);
+            assert_eq!(bytes, 20 * harness::event(&"x".repeat(10_000)).len() + DONE.len());
         },
     )
     .await;
@@ -201,7 +207,7 @@ async fn a_connection_over_http_2_without_streams_is_closed_when_it_has_been_idl
                     let serving = async {
                         let mut upstream = gate.asked(FIRST).await;
                         sleep(seconds(1)).await;
-                        answer(&mut upstream, &OK.replace("content-length", "connection: close\r\ncontent-length"))
+                        answer(&mut upstream, OK.replace("content-length", "connection: close\r\ncontent-length"))
                             .await;
                     };
                     assert_eq!(tokio::join!(asking, serving).0.status, 200);

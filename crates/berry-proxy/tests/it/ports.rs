@@ -18,7 +18,8 @@ use crate::fragile::Fragile;
 use crate::http2::Client;
 
 use crate::harness::{
-    ALICE, Connection, DIALECTS, Dialect, Response, chat_body, pair, request, snapshot, without_retries,
+    ALICE, Connection, DIALECTS, DONE, Dialect, LAST, Response, chat_body, chunk, event, pair, request, snapshot,
+    without_retries,
 };
 
 pub(crate) const PATH: &str = "/v1/chat/completions";
@@ -136,8 +137,8 @@ pub(crate) async fn chat(client: &mut Connection<DuplexStream>, model: &str) {
     client.send(request(PATH, &[("x-api-key", ALICE)], &chat_body(model))).await;
 }
 
-pub(crate) async fn answer(stream: &mut DuplexStream, text: &str) {
-    stream.write_all(text.as_bytes()).await.unwrap();
+pub(crate) async fn answer(stream: &mut DuplexStream, text: impl AsRef<[u8]>) {
+    stream.write_all(text.as_ref()).await.unwrap();
 }
 
 pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
@@ -283,11 +284,12 @@ async fn the_deadline_spans_all_attempts() {
     .await;
 }
 
-/// A stream that says one event, and then nothing.
-async fn stall(gate: &mut Gate, client: &mut Connection<DuplexStream>, event: &str) -> (DuplexStream, Response) {
+/// A stream that says this, and then nothing.
+async fn stall(gate: &mut Gate, client: &mut Connection<DuplexStream>, said: &str) -> (DuplexStream, Response) {
     chat(client, "single").await;
     let mut upstream = gate.asked(FIRST).await;
-    answer(&mut upstream, &format!("{STREAM}{:x}\r\n{event}\r\n", event.len())).await;
+    answer(&mut upstream, STREAM).await;
+    answer(&mut upstream, chunk(said)).await;
     (upstream, client.response().await)
 }
 
@@ -295,29 +297,41 @@ async fn stall(gate: &mut Gate, client: &mut Connection<DuplexStream>, event: &s
 async fn a_stream_that_stalls_ends_with_an_error_event_after_the_idle_time() {
     let change = |text: String| text.replace("[settings]\n", "[settings]\nstream_idle_timeout_seconds = 30\n");
     on_pipes(change, async |mut gate| {
-        let start = Instant::now();
         let mut client = gate.client();
-        let (mut upstream, response) = stall(&mut gate, &mut client, "data: 1\n\n").await;
-        assert_took(start, seconds(30));
-        assert!(response.complete, "the end is clean");
-        let (event, error) = response.text().split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-        assert_eq!(event, "data: 1");
-        assert!(error.starts_with("data: {\"error\":") && error.contains("upstream_timeout"), "{error}");
-        assert_eq!(upstream.read(&mut [0]).await.unwrap(), 0, "the request is cancelled upstream");
+        // What has come of a further event never leaves.
+        for partial in ["", "data: {\"choices\":"] {
+            let start = Instant::now();
+            let (mut upstream, response) = stall(&mut gate, &mut client, &(event("1") + partial)).await;
+            assert_took(start, seconds(30));
+            assert!(response.complete, "the end is clean");
+            let text = response.text();
+            let error = text.strip_prefix(&event("1")).unwrap();
+            assert!(error.starts_with("data: {\"error\":") && error.contains("upstream_timeout"), "{error}");
+            assert_eq!(upstream.read(&mut [0]).await.unwrap(), 0, "the request is cancelled upstream");
+        }
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_stalls_within_an_event_is_cut() {
+async fn a_stream_that_stalls_within_an_event_too_large_to_hold_back_is_cut() {
     on_pipes(
         |text| text,
         async |mut gate| {
             let start = Instant::now();
             let mut client = gate.client();
-            let (_upstream, response) = stall(&mut gate, &mut client, "data: 1").await;
+            let large = event(&"x".repeat(200_000));
+            let said = event("1") + &large[..190_000];
+            let stalling = async {
+                let mut upstream = gate.asked(FIRST).await;
+                answer(&mut upstream, STREAM).await;
+                answer(&mut upstream, chunk(&said)).await;
+                upstream
+            };
+            chat(&mut client, "single").await;
+            let (response, _upstream) = tokio::join!(client.response(), stalling);
             assert_took(start, seconds(300));
-            assert_eq!((response.complete, response.text().as_str()), (false, "data: 1"));
+            assert!(!response.complete && said.starts_with(&response.text()), "{}", response.body.len());
         },
     )
     .await;
@@ -332,15 +346,17 @@ async fn a_stream_may_last_as_long_as_its_events_come() {
             chat(&mut client, "single").await;
             let mut upstream = gate.asked(FIRST).await;
             answer(&mut upstream, STREAM).await;
-            for event in 0..50 {
-                answer(&mut upstream, "9\r\ndata: 1\n\n\r\n").await;
-                if event == 0 {
+            for turn in 0..50 {
+                answer(&mut upstream, chunk(event("1"))).await;
+                if turn == 0 {
                     client.head().await.unwrap();
                 }
-                assert_eq!(client.chunk().await.unwrap(), b"data: 1\n\n");
+                assert_eq!(client.chunk().await.unwrap(), event("1").as_bytes());
                 tokio::time::advance(seconds(299)).await;
             }
-            answer(&mut upstream, "0\r\n\r\n").await;
+            answer(&mut upstream, chunk(DONE)).await;
+            answer(&mut upstream, LAST).await;
+            assert_eq!(client.chunk().await.unwrap(), DONE.as_bytes());
             assert_eq!(client.chunk().await, Some(Vec::new()));
         },
     )
@@ -357,7 +373,7 @@ async fn the_whole_answer_may_have_a_limit() {
         let mut upstream = gate.asked(FIRST).await;
         answer(&mut upstream, STREAM).await;
         let feed = tokio::task::spawn_local(async move {
-            while upstream.write_all(b"9\r\ndata: 1\n\n\r\n").await.is_ok() {
+            while upstream.write_all(&chunk(event("1"))).await.is_ok() {
                 tokio::time::sleep(seconds(1)).await;
             }
         });
@@ -457,8 +473,8 @@ async fn a_client_that_takes_nothing_is_dropped_and_its_request_cancelled() {
             let mut upstream = gate.asked(FIRST).await;
             answer(&mut upstream, STREAM).await;
             let start = Instant::now();
-            let event = format!("{:x}\r\ndata: {}\n\n\r\n", 8 + 4096, "x".repeat(4096));
-            while upstream.write_all(event.as_bytes()).await.is_ok() {}
+            let event = chunk(event(&"x".repeat(4096)));
+            while upstream.write_all(&event).await.is_ok() {}
             assert_took(start, seconds(60));
         },
     )
@@ -475,8 +491,7 @@ async fn a_client_that_stalls_behind_a_buffer_as_tls_has_is_dropped_too() {
             let mut upstream = gate.asked(FIRST).await;
             answer(&mut upstream, STREAM).await;
             let start = Instant::now();
-            let event = format!("{:x}\r\ndata: {}\n\n\r\n", 8 + 4096, "x".repeat(4096));
-            answer(&mut upstream, &event).await;
+            answer(&mut upstream, chunk(event(&"x".repeat(4096)))).await;
             // The upstream is silent from here on, and its own limit is far away.
             assert_eq!(upstream.read(&mut [0]).await.unwrap(), 0, "the request is cancelled upstream");
             assert_took(start, seconds(60));
@@ -499,15 +514,15 @@ async fn a_reader_of_a_few_bytes_at_a_time_gets_them_all() {
                 let mut upstream = gate.asked(FIRST).await;
                 answer(&mut upstream, STREAM).await;
                 for i in 0..200 {
-                    let event = format!("data: {i:>200}\n\n");
-                    answer(&mut upstream, &format!("{:x}\r\n{event}\r\n", event.len())).await;
+                    answer(&mut upstream, chunk(event(&format!("{i:>150}")))).await;
                 }
-                answer(&mut upstream, "0\r\n\r\n").await;
+                answer(&mut upstream, chunk(DONE)).await;
+                answer(&mut upstream, LAST).await;
                 upstream
             };
             let (response, _upstream) = tokio::join!(sending, serving);
-            let expected: String = (0..200).map(|i| format!("data: {i:>200}\n\n")).collect();
-            assert!(response.complete && response.text() == expected);
+            let expected: String = (0..200).map(|i| event(&format!("{i:>150}"))).collect();
+            assert!(response.complete && response.text() == expected + DONE);
         },
     )
     .await;
@@ -649,8 +664,8 @@ async fn interim_answers_are_passed_over_up_to_ten() {
             let mut client = gate.client();
             chat(&mut client, "single").await;
             let mut upstream = gate.asked(FIRST).await;
-            answer(&mut upstream, &"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count)).await;
-            answer(&mut upstream, &OK.replace("content-length", "connection: close\r\ncontent-length")).await;
+            answer(&mut upstream, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count)).await;
+            answer(&mut upstream, OK.replace("content-length", "connection: close\r\ncontent-length")).await;
             assert_eq!(client.response().await.status, status, "{count}");
         }
     })

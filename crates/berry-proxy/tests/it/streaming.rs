@@ -2,7 +2,9 @@
 
 use berry_mock::{Gate, Recording, Script, named};
 
-use crate::harness::{ALICE, Berry, Connection, DIALECTS, Dialect, Response, fault, head, journal, request};
+use crate::harness::{
+    ALICE, Berry, Connection, DIALECTS, DONE, Dialect, Response, chunk, event, fault, head, journal, request, within,
+};
 
 /// A stream that is asked for in a dialect: path, body, and the recording that answers it.
 fn stream(dialect: Dialect) -> (&'static str, &'static str, &'static Recording) {
@@ -32,12 +34,32 @@ fn stream(dialect: Dialect) -> (&'static str, &'static str, &'static Recording) 
     (path, body, recording.unwrap())
 }
 
+/// How many of that recording's events it takes until one says something.
+fn opening(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::OpenAi => 2,
+        Dialect::Anthropic => 4,
+        Dialect::Gemini => 1,
+    }
+}
+
 /// A connection on which a stream has been asked for.
 async fn ask(berry: &Berry, dialect: Dialect) -> Connection {
     let (path, body, _) = stream(dialect);
     let mut connection = berry.connect().await;
     connection.send(request(path, &[("x-api-key", ALICE)], body)).await;
     connection
+}
+
+/// The answer of a backend that has this fault once its stream has begun to go to the client.
+async fn begun(berry: &Berry, dialect: Dialect, name: &str) -> Response {
+    let gate = Gate::new();
+    berry.provider(dialect).script(Script::new().fault(fault(name)).gate(&gate));
+    let mut connection = ask(berry, dialect).await;
+    gate.let_through(opening(dialect));
+    within(connection.stream.readable()).await.unwrap();
+    gate.open();
+    connection.response().await
 }
 
 #[tokio::test]
@@ -63,7 +85,7 @@ async fn each_event_arrives_before_the_next_has_left() {
         let gate = Gate::new();
         berry.provider(dialect).script(Script::new().gate(&gate));
         let mut connection = ask(&berry, dialect).await;
-        gate.let_through(1);
+        gate.let_through(opening(dialect));
         let (status, _) = connection.head().await.unwrap();
         assert_eq!(status, 200);
         let mut body = connection.chunk().await.unwrap();
@@ -87,7 +109,7 @@ async fn a_client_that_leaves_within_a_stream_cancels_the_request_upstream() {
         let gate = Gate::new();
         berry.provider(dialect).script(Script::new().gate(&gate));
         let mut connection = ask(&berry, dialect).await;
-        gate.let_through(1);
+        gate.let_through(opening(dialect));
         connection.head().await.unwrap();
         drop(connection);
         journal(berry.provider(dialect), |all| all[0].cancelled).await;
@@ -119,7 +141,7 @@ async fn a_client_that_has_left_counts_against_no_backend() {
         let gate = Gate::new();
         berry.first.script(Script::new().gate(&gate));
         let mut connection = ask(&berry, Dialect::OpenAi).await;
-        gate.let_through(1);
+        gate.let_through(opening(Dialect::OpenAi));
         connection.head().await.unwrap();
         drop(connection);
     }
@@ -133,12 +155,11 @@ async fn a_stream_that_upstream_cuts_between_events_ends_with_the_dialects_error
     for (name, code) in [("truncate", "upstream_truncated"), ("reset", "upstream_disconnected")] {
         for dialect in DIALECTS {
             let (_, _, recording) = stream(dialect);
-            berry.provider(dialect).script(fault(name));
-            let answer = ask(&berry, dialect).await.response().await;
+            let answer = begun(&berry, dialect, name).await;
             assert!(answer.complete, "{dialect:?} {name}: the end is clean");
             let text = answer.text();
             let same = text.bytes().zip(recording.body).take_while(|(a, b)| a == *b).count();
-            assert!(same > 100, "{dialect:?} {name}: half of the events came: {text}");
+            assert!(same > 100, "{dialect:?} {name}: what had come before stays: {text}");
             let (before, last) = text.rsplit_once("data: ").unwrap();
             let data: serde_json::Value = serde_json::from_str(last).unwrap();
             match dialect {
@@ -161,8 +182,7 @@ async fn an_error_event_of_the_backends_own_passes_unchanged() {
         let (_, _, recording) = stream(dialect);
         let name = |row: &&Recording| row.dialect == recording.dialect && row.name == "error-event";
         let event = berry_mock::RECORDINGS.iter().find(name).unwrap();
-        berry.provider(dialect).script(fault("errevent"));
-        let answer = ask(&berry, dialect).await.response().await;
+        let answer = begun(&berry, dialect, "errevent").await;
         let before = answer.body.strip_suffix(event.body).unwrap_or_else(|| panic!("{dialect:?}: {}", answer.text()));
         assert!(answer.complete && before.len() > 100 && recording.body.starts_with(before), "{dialect:?}");
     }
@@ -181,33 +201,53 @@ async fn a_responses_stream_that_upstream_cuts_ends_with_its_own_kind_of_error_e
 }
 
 /// An answer whose body ends as given, and then the connection.
-fn raw_stream(framing: &str, body: &str) -> Script {
-    Script::new().raw(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{framing}\r\n{body}"))
+fn raw_stream(framing: &str, body: impl AsRef<[u8]>) -> Script {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{framing}\r\n");
+    Script::new().raw([head.as_bytes(), body.as_ref()].concat())
 }
 
+const CHUNKED: &str = "transfer-encoding: chunked\r\n";
+
 #[tokio::test]
-async fn a_stream_that_upstream_cuts_within_an_event_is_cut_and_never_ends_cleanly() {
+async fn what_upstream_leaves_of_an_event_never_leaves_and_the_error_event_takes_its_place() {
     let berry = Berry::start().await;
-    for (framing, body) in [
-        ("transfer-encoding: chunked\r\n", "14\r\ndata: whole\n\ndata: h\r\n"),
-        ("transfer-encoding: chunked\r\n", "14\r\ndata: whole\n\ndata:"),
-        ("content-length: 500\r\n", "data: whole\n\ndata: h"),
+    let whole = event("whole");
+    let partial = whole.clone() + "data: {\"choices\":[{";
+    let cut_chunk = chunk(&partial)[..partial.len()].to_vec();
+    for (case, framing, body) in [
+        ("between chunks", CHUNKED, chunk(&partial)),
+        ("within a chunk", CHUNKED, cut_chunk),
+        ("within a known length", "content-length: 500\r\n", partial.into_bytes()),
+        ("after an event of a known length", "content-length: 500\r\n", whole.clone().into_bytes()),
     ] {
         berry.first.script(raw_stream(framing, body));
         let answer = ask(&berry, Dialect::OpenAi).await.response().await;
-        assert!(!answer.complete, "{framing} {body}: {}", answer.text());
-        assert!(!answer.text().contains("error"), "{}", answer.text());
+        let text = answer.text();
+        assert!(answer.complete && answer.field("content-length").is_none(), "{case}: {text}");
+        let error = text.strip_prefix(&whole).unwrap_or_else(|| panic!("{case}: {text}"));
+        assert!(error.starts_with("data: {\"error\":{") && error.ends_with("}\n\n"), "{case}: {error}");
+        assert!(error.contains("upstream_truncated") && !error.contains("[DONE]"), "{case}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_stream_of_known_length_that_upstream_cuts_is_cut() {
+async fn an_event_too_large_to_hold_back_that_upstream_cuts_is_cut_and_never_ends_cleanly() {
     let berry = Berry::start().await;
-    berry.first.script(raw_stream("content-length: 500\r\n", "data: whole\n\n"));
-    let mut connection = ask(&berry, Dialect::OpenAi).await;
-    let answer = connection.response().await;
-    assert!(!answer.complete, "no event fits into a length that was already told");
-    assert_eq!(answer.text(), "data: whole\n\n");
+    let large = event("whole") + &event(&"x".repeat(300_000))[..200_000];
+    berry.first.script(raw_stream(CHUNKED, chunk(&large)));
+    let answer = ask(&berry, Dialect::OpenAi).await.response().await;
+    assert!(!answer.complete && large.starts_with(&answer.text()), "{}", answer.body.len());
+}
+
+#[tokio::test]
+async fn a_stream_that_stops_without_its_own_end_is_a_truncated_one_however_well_its_connection_ends() {
+    let berry = Berry::start().await;
+    for dialect in DIALECTS {
+        let answer = begun(&berry, dialect, "noend").await;
+        let text = answer.text();
+        assert!(answer.complete && text.trim_end().rsplit("\n\n").next().unwrap().contains("error"), "{text}");
+        assert!(!text.contains("[DONE]") && !text.contains("message_stop"), "no end is invented: {text}");
+    }
 }
 
 #[tokio::test]
@@ -216,16 +256,21 @@ async fn a_plain_answer_that_upstream_cuts_never_seems_whole() {
     for name in ["truncate", "reset"] {
         berry.first.script(fault(name));
         let answer = berry.ask(Dialect::OpenAi).await;
-        assert!(!answer.complete || answer.status == 502, "{name}: {}", answer.text());
+        Dialect::OpenAi.assert_told(&answer, "upstream_truncated", name);
     }
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 400000\r\n\r\n";
+    berry.first.script(Script::new().raw(format!("{head}{{\"x\":\"{}", "y".repeat(300_000))));
+    let answer = berry.ask(Dialect::OpenAi).await;
+    assert!(answer.status == 200 && !answer.complete, "what is too large to hold is cut");
 }
 
 #[tokio::test]
 async fn a_stream_that_ends_with_its_connection_is_a_whole_one() {
     let berry = Berry::start().await;
-    berry.first.script(raw_stream("connection: close\r\n", "data: 1\n\ndata: [DONE]\n\n"));
+    let body = event("1") + DONE;
+    berry.first.script(raw_stream("connection: close\r\n", &body));
     let answer = ask(&berry, Dialect::OpenAi).await.response().await;
-    assert_eq!((answer.complete, answer.text().as_str()), (true, "data: 1\n\ndata: [DONE]\n\n"));
+    assert_eq!((answer.complete, answer.text()), (true, body));
 }
 
 #[tokio::test]
@@ -247,7 +292,7 @@ async fn a_client_of_http_1_0_gets_a_body_that_ends_with_its_connection() {
         let head = format!("POST {path} HTTP/1.0\r\nx-api-key: {ALICE}\r\n{wish}content-length: {length}\r\n\r\n");
         let gate = Gate::new();
         berry.first.script(Script::new().gate(&gate));
-        gate.let_through(1);
+        gate.let_through(opening(Dialect::OpenAi));
         let mut connection = berry.connect().await;
         connection.send(head + body).await;
         let (status, fields) = connection.head().await.unwrap();

@@ -133,7 +133,7 @@ async fn streams_errors_and_cancels_pass_over_http2_to_a_provider() {
     assert!(answer.complete && answer.text().contains("upstream_disconnected"), "{}", answer.text());
     let gate = Gate::new();
     berry.first.script(Script::new().gate(&gate));
-    gate.let_through(1);
+    gate.let_through(2);
     let mut connection = berry.connect().await;
     connection.send(request("/v1/chat/completions", &[("x-api-key", ALICE)], &stream_body("single"))).await;
     connection.head().await.unwrap();

@@ -72,15 +72,20 @@ fn a_second_signal_ends_it_at_once_and_settles_what_was_in_flight() {
 }
 
 #[test]
-fn when_the_time_to_drain_is_over_the_rest_is_cut() {
+fn when_the_time_to_drain_is_over_what_is_in_flight_is_told_so() {
     let (_mock, url) = Running::mock(&[]);
     let folder = Folder::with(&config(&url, &[("m", "mock-hang")], "drain_seconds = 1"));
     let mut running = Running::serve(&folder);
-    let _request = chat(&running.addresses().0, "m", "false");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut request = chat(&running.addresses().0, "m", "false");
+    eventually("the request at the provider", || {
+        get(url.strip_prefix("http://").unwrap(), "/__journal", None).body.contains("mock-hang").then_some(())
+    });
     running.signal(Signal::TERM);
     assert_eq!(running.status(), Some(0));
-    assert!(running.stderr.text().contains("ends with code shutdown"), "{}", running.stderr.text());
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"shutdown""#), "{answer}");
+    assert!(running.stderr.text().contains("the time to drain is over"), "{}", running.stderr.text());
 }
 
 #[test]
