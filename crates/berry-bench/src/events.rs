@@ -2,40 +2,53 @@
 
 use memchr::memchr;
 
-/// The line that ends an OpenAI stream. Its first bytes are those of every line with data.
+/// The line that ends an OpenAI stream well.
 const END: &[u8] = b"data: [DONE]";
+/// What the line that tells of a failure begins with.
+const ERROR: &[u8] = b"data: {\"error\"";
 const DATA: usize = b"data:".len();
+/// Until here both are alike, and like every line with data.
+const FORK: usize = b"data: ".len();
 
 /// The events so far.
 #[derive(Debug)]
 pub(crate) struct Events {
     /// Lines with data.
     pub(crate) count: u64,
+    /// Those of them that tell of a failure.
+    pub(crate) errors: u64,
     /// The end has come.
     pub(crate) ended: bool,
-    /// How much of `END` the line has shown so far; none when it is another line, whose rest is skipped.
-    like_end: Option<usize>,
+    /// The line that this one may be.
+    mark: &'static [u8],
+    /// How much of `mark` the line has shown so far; none when it is another line, whose rest is skipped.
+    alike: Option<usize>,
 }
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Events { count: 0, ended: false, like_end: Some(0) }
+        Events { count: 0, errors: 0, ended: false, mark: END, alike: Some(0) }
     }
 
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let Some(before) = self.like_end else {
+        while let Some(first) = bytes.first() {
+            let Some(before) = self.alike else {
                 let Some(end) = memchr(b'\n', bytes) else { return };
                 bytes = &bytes[end + 1..];
-                self.like_end = Some(0);
+                self.alike = Some(0);
                 continue;
             };
-            let alike = bytes.iter().zip(&END[before..]).take_while(|(a, b)| a == b).count();
+            if before == FORK {
+                self.mark = if *first == b'{' { ERROR } else { END };
+            }
+            let until = if before < FORK { FORK } else { self.mark.len() };
+            let alike = bytes.iter().zip(&self.mark[before..until]).take_while(|(a, b)| a == b).count();
             let now = before + alike;
             bytes = &bytes[alike..];
             self.count += u64::from(before < DATA && now >= DATA);
-            self.ended |= now == END.len();
-            self.like_end = Some(now).filter(|now| *now < END.len() && bytes.is_empty());
+            self.ended |= now == END.len() && self.mark == END;
+            self.errors += u64::from(now == ERROR.len());
+            self.alike = Some(now).filter(|now| *now < self.mark.len() && (*now == until || bytes.is_empty()));
         }
     }
 }
@@ -63,5 +76,16 @@ mod tests {
         assert_eq!((events.count, events.ended), (1, false));
         events.feed(b" x]\n\n data: [DONE]\n\n");
         assert_eq!((events.count, events.ended), (1, false));
+    }
+
+    #[test]
+    fn events_that_tell_of_a_failure_are_counted_however_the_stream_is_cut() {
+        let stream =
+            b"data: {\"errors\":1}\n\ndata: {\"error\":{\"x\":\"data: [DONE]\"}}\n\ndata: {\"a\":{\"error\":1}}\n\n";
+        for size in 1..=stream.len() {
+            let mut events = Events::new();
+            stream.chunks(size).for_each(|piece| events.feed(piece));
+            assert_eq!((events.count, events.errors, events.ended), (3, 1, false), "in pieces of {size}");
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! to count its events, and it shares nothing with what it measures.
 //!
 //! `plan` checks what is asked for, `request` writes the one request that all clients send, `load` sends it over and over
-//! on `connection`s, `hold` opens streams and leaves them open, `reader` and `events` read, `tally` adds up, and `report` tells.
+//! on `connection`s, `hold` opens streams and leaves them open, `slow` is
+//! slow in other ways, `reader` and `events` read, `tally` adds up, and `report` tells.
 
 mod connection;
 mod events;
@@ -17,6 +18,7 @@ mod plan;
 mod reader;
 mod report;
 mod request;
+mod slow;
 mod tally;
 
 pub use hold::hold;
@@ -24,3 +26,4 @@ pub use load::load;
 pub use percentiles::Percentiles;
 pub use plan::{LIMITS, Limits, Options, Plan, Problem};
 pub use report::Report;
+pub use slow::{Slow, slow};

@@ -66,7 +66,8 @@ async fn client(run: Rc<Run>, number: usize) {
         // What fails at once would otherwise be asked as fast as the machine can.
         failures = if good { 0 } else { failures.saturating_add(1) };
         if failures > 0 {
-            sleep(Duration::from_millis(u64::from(failures.min(100)))).await;
+            let growing = Duration::from_millis(u64::from(failures.min(100)));
+            sleep(run.plan.pause.unwrap_or(growing)).await;
         }
     }
 }
@@ -176,6 +177,30 @@ mod tests {
         let report = load(Plan::new(&Options { stream: true, ..twenty(&url) }).unwrap()).await;
         assert_eq!((report.ok, report.events, report.ended_streams), (20, 40, 20));
         assert!(report.ttft_us.is_some());
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_with_an_error_is_told_apart_from_one_that_just_ends() {
+        for (answer, ends) in [
+            (&b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\ndata: {\"error\":0"[..], (3, 0, 3)),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ndata: 1\n\n", (3, 0, 0)),
+        ] {
+            let (url, serving) = serve(answer, usize::MAX).await;
+            let options = Options { requests: Some(3), stream: true, ..twenty(&url) };
+            let report = load(Plan::new(&options).unwrap()).await;
+            assert_eq!((report.ok, report.ended_streams, report.broken_streams), ends);
+            serving.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_that_say_when_to_come_again_are_refusals() {
+        let (url, serving) = serve(b"HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n", 9).await;
+        let options = Options { requests: Some(3), pause: Some(Duration::ZERO), ..twenty(&url) };
+        let report = load(Plan::new(&options).unwrap()).await;
+        assert_eq!((report.ok, report.failed(), report.refusals), (0, 3, 3));
+        assert!(report.refusal_us.is_some());
         serving.abort();
     }
 

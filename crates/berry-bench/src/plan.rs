@@ -31,6 +31,8 @@ pub struct Options {
     pub ramp: Duration,
     /// How long an answer may take once no further request is begun.
     pub patience: Duration,
+    /// How long a client waits after a failure before it asks again; by default a little longer each time.
+    pub pause: Option<Duration>,
     /// Lets the load go to other machines.
     pub allow_remote: bool,
 }
@@ -63,6 +65,7 @@ pub struct Plan {
     pub(crate) stream: bool,
     pub(crate) ramp: Duration,
     pub(crate) patience: Duration,
+    pub(crate) pause: Option<Duration>,
 }
 
 /// Why it cannot be done.
@@ -116,6 +119,7 @@ impl Plan {
             stream: options.stream,
             ramp: options.ramp,
             patience: options.patience,
+            pause: options.pause,
         })
     }
 
@@ -174,6 +178,7 @@ impl Options {
             stream: false,
             ramp: Duration::ZERO,
             patience: Duration::from_secs(5),
+            pause: None,
             allow_remote: false,
         }
     }

@@ -16,6 +16,8 @@ pub(crate) struct Reader {
     pub(crate) status: u16,
     /// The connection may carry another request.
     pub(crate) reusable: bool,
+    /// The answer says when to come again.
+    pub(crate) has_wait: bool,
     /// Bytes of the body, without its framing.
     pub(crate) body: u64,
     /// What is counted of a stream; none when a plain answer is expected.
@@ -54,7 +56,7 @@ const CHUNK: u64 = 1 << 40;
 impl Reader {
     pub(crate) fn new(stream: bool) -> Self {
         let events = stream.then(Events::new);
-        Reader { state: State::Head, head: Vec::new(), status: 0, reusable: true, body: 0, events }
+        Reader { state: State::Head, head: Vec::new(), status: 0, reusable: true, has_wait: false, body: 0, events }
     }
 
     pub(crate) fn is_whole(&self) -> bool {
@@ -149,6 +151,8 @@ impl Reader {
                 state = State::ChunkSize(0);
             } else if name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close") {
                 self.reusable = false;
+            } else if name.eq_ignore_ascii_case("retry-after") {
+                self.has_wait = true;
             }
         }
         let empty = state == State::Length(0) || matches!(self.status, 204 | 304);
@@ -246,6 +250,14 @@ mod tests {
     fn a_connection_that_is_to_be_closed_is_not_used_again() {
         let answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\ncontent-length: 1\r\n\r\nx";
         assert!(!read(answer, 100).unwrap().reusable);
+    }
+
+    #[test]
+    fn an_answer_may_say_when_to_come_again() {
+        for (field, says) in [("Retry-After: 1", true), ("x-retry-after: 1", false)] {
+            let answer = format!("HTTP/1.1 503 Busy\r\n{field}\r\ncontent-length: 0\r\n\r\n");
+            assert_eq!(read(answer.as_bytes(), 100).unwrap().has_wait, says);
+        }
     }
 
     #[test]

@@ -25,10 +25,16 @@ pub struct Report {
     pub latency_us: Option<Percentiles>,
     /// From the request to the first event of its stream.
     pub ttft_us: Option<Percentiles>,
+    /// Those of the others that say when to come again: 429 or 503 with retry-after.
+    pub refusals: u64,
+    /// From such a request to the end of its answer.
+    pub refusal_us: Option<Percentiles>,
     /// Events of all streams.
     pub events: u64,
-    /// Streams that ended with `[DONE]`.
+    /// Streams that ended with `[DONE]`, and without an error.
     pub ended_streams: u64,
+    /// Streams that ended with one error event, and without `[DONE]`.
+    pub broken_streams: u64,
     /// Bytes of all bodies of answers.
     pub bytes: u64,
     /// Connections that were opened.
@@ -56,7 +62,9 @@ impl fmt::Display for Report {
                 self.connections
             )?,
         }
-        for (name, times) in [("latency", self.latency_us), ("first event", self.ttft_us)] {
+        for (name, times) in
+            [("latency", self.latency_us), ("first event", self.ttft_us), ("refused in", self.refusal_us)]
+        {
             if let Some(t) = times {
                 let [p50, p90, p99, p999, max] = [t.p50, t.p90, t.p99, t.p999, t.max].map(|micros| micros / 1000.0);
                 writeln!(

@@ -13,9 +13,11 @@ use crate::report::Report;
 pub(crate) struct Tally {
     latency: Vec<Duration>,
     ttft: Vec<Duration>,
+    refusals: Vec<Duration>,
     errors: BTreeMap<String, u64>,
     events: u64,
     ended: u64,
+    broken: u64,
     bytes: u64,
     pub(crate) connections: u64,
     /// Requests that have been begun, and those of them that are neither answered nor failed.
@@ -45,10 +47,17 @@ impl Tally {
             self.latency.push(now - begun);
         } else {
             self.error(&format!("http_{}", reader.status), 1);
+            if matches!(reader.status, 429 | 503) && reader.has_wait {
+                self.refusals.push(now - begun);
+            }
         }
         if let Some(events) = &reader.events {
             self.events += events.count;
-            self.ended += u64::from(events.ended);
+            match (events.ended, events.errors) {
+                (true, 0) => self.ended += 1,
+                (false, 1) => self.broken += 1,
+                _ => {}
+            }
         }
         good
     }
@@ -82,8 +91,11 @@ impl Tally {
             rps: if seconds > 0.0 { ok as f64 / seconds } else { 0.0 },
             latency_us: Percentiles::of(&mut self.latency),
             ttft_us: Percentiles::of(&mut self.ttft),
+            refusals: self.refusals.len() as u64,
+            refusal_us: Percentiles::of(&mut self.refusals),
             events: self.events,
             ended_streams: self.ended,
+            broken_streams: self.broken,
             bytes: self.bytes,
             connections: self.connections,
         }

@@ -94,6 +94,7 @@ impl Bench {
             stream: self.stream || self.idle.is_some(),
             ramp: self.ramp,
             patience: self.patience,
+            pause: None,
             allow_remote: self.allow_remote,
         }
     }

@@ -8,10 +8,14 @@
 )]
 
 mod admin;
+mod chaos;
 mod cli;
 mod demo;
 mod drain;
 mod harness;
+mod load;
 mod logs;
+mod overload;
 mod room;
 mod serve;
+mod slow_clients;
