@@ -23,6 +23,7 @@ pub(crate) struct Answer {
 }
 
 /// An answer's body.
+#[expect(clippy::large_enum_variant, reason = "one for each answer, which a box would cost an allocation")]
 pub(crate) enum Body {
     /// All of it; its ticket settles when it has been sent.
     Whole(Bytes, Ticket),

@@ -24,7 +24,11 @@ pub(crate) type Parts = (u16, Vec<u8>, Content);
 /// Answers a request. `None`: the client is gone.
 pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut C) -> Option<Answer> {
     let mut ticket = Ticket::open(worker, request); // 1 accept
-    poll_fn(|cx| Poll::Ready(ticket.place.sit(cx))).await;
+    poll_fn(|cx| {
+        ticket.place.sit(cx);
+        Poll::Ready(())
+    })
+    .await;
     let (call, prepared) = match prepare(request, client, &mut ticket).await {
         Ok(Step::Call(call, prepared)) => (call, prepared),
         Ok(Step::Answer(parts)) => return conclude(Ok(parts), ticket),
@@ -41,6 +45,7 @@ pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, cl
 }
 
 /// What a request comes to before any backend is asked.
+#[expect(clippy::large_enum_variant, reason = "one for each request, which a box would cost an allocation")]
 enum Step<'r> {
     /// An answer of Berry's own.
     Answer(Parts),

@@ -1,7 +1,6 @@
 //! Places that are limited in number, and a short queue for those who find none: the newest is served first, since the oldest is
 //! the nearest to giving up.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -102,19 +101,17 @@ impl Slots {
     }
 
     /// Takes a place, waiting for `patience` at most; no more than `most` wait at once.
-    pub(crate) fn take<C: Client>(
+    pub(crate) async fn take<C: Client>(
         self: &Arc<Self>,
         limit: u32,
         client: &mut C,
         (patience, most): (Duration, usize),
-    ) -> impl Future<Output = Result<Slot, Full>> {
-        async move {
-            match self.try_take(limit) {
-                Some(slot) => Ok(slot),
-                None => {
-                    let due = Instant::now() + patience;
-                    self.room.wait(client, due, most, || self.try_take(limit)).await
-                }
+    ) -> Result<Slot, Full> {
+        match self.try_take(limit) {
+            Some(slot) => Ok(slot),
+            None => {
+                let due = Instant::now() + patience;
+                self.room.wait(client, due, most, || self.try_take(limit)).await
             }
         }
     }

@@ -40,6 +40,7 @@ pub(crate) struct Vigil {
     operation: Operation,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a vigil is boxed already")]
 enum State {
     Calling(Call),
     /// What is left to say, and who settles then.

@@ -15,6 +15,7 @@ use crate::station::Ticket;
 /// The largest piece: what a client must take within the time that it may stall for. Also the usual size of a frame.
 const PIECE: usize = 16 * 1024;
 
+#[expect(clippy::large_enum_variant, reason = "one for each answer, which a box would cost an allocation")]
 pub(super) enum AnswerBody {
     /// All of it; its ticket settles once it has been taken.
     Whole(Bytes, Option<Ticket>),
