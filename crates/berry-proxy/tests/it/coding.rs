@@ -106,7 +106,7 @@ async fn events_of_a_compressed_stream_arrive_one_by_one() {
                 }
                 assert_eq!(String::from_utf8(client.chunk().await.unwrap()).unwrap(), event);
             }
-            upstream.write_all(&chunk(&encoder.finish().unwrap())).await.unwrap();
+            upstream.write_all(&chunk(encoder.finish().unwrap())).await.unwrap();
             upstream.write_all(LAST.as_bytes()).await.unwrap();
             assert_eq!(client.chunk().await, Some(Vec::new()), "and ends cleanly");
             chat(&mut client, "single").await;
