@@ -28,6 +28,7 @@ mod passthrough;
 mod patience;
 mod ports;
 mod refusals;
+mod reliability;
 mod room;
 mod streaming;
 mod upstream_tls;

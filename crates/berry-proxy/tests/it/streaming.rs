@@ -35,7 +35,7 @@ fn stream(dialect: Dialect) -> (&'static str, &'static str, &'static Recording) 
 }
 
 /// How many of that recording's events it takes until one says something.
-fn opening(dialect: Dialect) -> usize {
+pub(crate) fn opening(dialect: Dialect) -> usize {
     match dialect {
         Dialect::OpenAi => 2,
         Dialect::Anthropic => 4,

@@ -91,3 +91,70 @@ impl Fault {
         self == Fault::Told(Complaint::Client)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Complaint::{Auth, Client, Model, Overloaded, Quota, RateLimit, Server, Timeout};
+    use FailureKind::{Hard, Soft};
+    use Fault::Told;
+    use KeyEffect::{CoolsDown, IsPutAside, Nothing};
+    use OutcomeClass as Class;
+
+    /// Fault, what it counts as, for the breaker, for the key, whether a repeat may do better, code, and whether it is overload.
+    type Cells = (Fault, Option<Class>, Option<FailureKind>, KeyEffect, bool, &'static str, bool);
+
+    #[rustfmt::skip]
+    const MEANINGS: [Cells; 15] = [
+        (Fault::Unreachable, Some(Class::NetworkError), Some(Hard), Nothing,    true,  "upstream_connect",      false),
+        (Fault::Broken,      Some(Class::NetworkError), Some(Hard), Nothing,    true,  "upstream_disconnected", false),
+        (Fault::Garbled,     Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_bad_response", false),
+        (Fault::Cut,         Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_truncated",    false),
+        (Fault::Silent,      Some(Class::Timeout),      Some(Soft), Nothing,    true,  "upstream_timeout",      false),
+        (Fault::OutOfTime,   None,                      None,       Nothing,    false, "upstream_timeout",      false),
+        (Fault::Busy,        Some(Class::ServerError),  Some(Soft), CoolsDown,  true,  "upstream_overloaded",   true),
+        (Told(Server),       Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_error",        false),
+        (Told(Timeout),      Some(Class::Timeout),      Some(Soft), Nothing,    true,  "upstream_timeout",      false),
+        (Told(RateLimit),    Some(Class::RateLimit),    None,       CoolsDown,  true,  "upstream_overloaded",   false),
+        (Told(Overloaded),   Some(Class::RateLimit),    None,       CoolsDown,  true,  "upstream_overloaded",   true),
+        (Told(Auth),         Some(Class::AuthError),    None,       IsPutAside, false, "upstream_auth",         false),
+        (Told(Quota),        Some(Class::AuthError),    None,       IsPutAside, false, "upstream_auth",         false),
+        (Told(Model),        Some(Class::ModelError),   None,       Nothing,    false, "upstream_error",        false),
+        (Told(Client),       Some(Class::ClientError),  None,       Nothing,    false, "invalid_request",       false),
+    ];
+
+    #[test]
+    fn each_fault_means_what_the_failure_model_says_for_client_backend_and_key() {
+        for (fault, class, failure, key, may_pass, code, overload) in MEANINGS {
+            let meaning = fault.meaning();
+            assert_eq!((meaning.class, meaning.failure), (class, failure), "{fault:?}");
+            assert_eq!((meaning.key, meaning.may_pass), (key, may_pass), "{fault:?}");
+            assert_eq!((meaning.code.as_str(), meaning.overload), (code, overload), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_clients_own_fault_is_the_last_word() {
+        for (fault, ..) in MEANINGS {
+            assert_eq!(fault.is_final(), fault == Told(Client), "{fault:?}");
+        }
+    }
+
+    /// The breaker counts failures of the backend, not of its account, of the client or of Berry's own patience; what tells
+    /// nothing about the backend is no outcome either.
+    #[test]
+    fn a_rate_limit_a_refused_key_and_a_bad_request_are_no_failures_of_the_backend() {
+        for (fault, class, ..) in MEANINGS {
+            let is_its_own = matches!(class, Some(Class::NetworkError | Class::ServerError | Class::Timeout));
+            assert_eq!(fault.meaning().failure.is_some(), is_its_own, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn messages_name_no_host_and_end_without_a_full_stop() {
+        for (fault, ..) in MEANINGS {
+            let message = fault.meaning().message;
+            assert!(message.starts_with(char::is_lowercase) && !message.ends_with('.'), "{fault:?}: {message}");
+        }
+    }
+}
