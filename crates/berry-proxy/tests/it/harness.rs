@@ -297,7 +297,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The whole answer.
     pub(crate) async fn response(&mut self) -> Response {
-        let (status, fields) = self.head().await.expect("the connection ended without an answer");
+        let head = self.head().await.expect("the connection ended without an answer");
+        self.body(head).await
+    }
+
+    /// The rest of an answer whose head has been read.
+    pub(crate) async fn body(&mut self, (status, fields): (u16, Vec<(String, String)>)) -> Response {
         let mut response = Response { status, fields, body: Vec::new(), complete: false };
         if let Some(length) = response.field("content-length").map(|length| length.parse::<usize>().unwrap()) {
             while self.read.len() < length && self.more().await {}

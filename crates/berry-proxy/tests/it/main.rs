@@ -23,5 +23,6 @@ mod passthrough;
 mod patience;
 mod ports;
 mod refusals;
+mod simulation;
 mod streaming;
 mod upstream_tls;
