@@ -1,4 +1,4 @@
-//! A simulated client: asks one question, reads the answer at its own pace, and may leave.
+//! A simulated client: asks its questions, reads the answers at its own pace, and may leave.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use crate::harness::Connection;
 
-use super::plan::{Client, Leave, Millis};
+use super::plan::{Client, Leave, Millis, Question};
 use super::record::{Ask, Ended};
 use super::world::World;
 
@@ -23,38 +23,45 @@ const HANG: Duration = Duration::from_secs(300);
 
 /// Plays a client. The gateway's task for its connection must be over soon after it.
 pub(super) async fn play(world: Rc<World>, client: Client) -> JoinHandle<()> {
-    let scene = &world.scene;
-    sleep_until(scene.instant(client.at)).await;
+    sleep_until(world.scene.instant(client.at)).await;
     let (ours, theirs) = duplex(client.room);
     let incoming = Incoming { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(Box::new(theirs))) };
     let served = tokio::task::spawn_local(serve_connection(world.worker.clone(), incoming, None));
-    let id = client.id;
-    scene.record.borrow_mut().asks.insert(id, Ask { client: client.clone(), ended: Ended::Open, at: 0 });
     let naps = client.naps.clone().into_iter();
     let mut connection = Connection::over(Slow { inner: ours, naps, bite: client.bite, nap: None });
-    connection.patience = HANG;
-    let request = world.plan.speech.request(id, client.stream);
-    let answer = async {
-        connection.send(request).await;
-        match connection.head().await {
-            Some(head) => Ended::Told(connection.body(head).await),
-            None => Ended::Silence,
-        }
-    };
-    let Some((after, how)) = client.leaves else {
-        let ended = answer.await;
-        scene.record.borrow_mut().ended(id, ended, scene.now());
-        return served;
-    };
-    match timeout(Duration::from_millis(after), answer).await {
-        Ok(ended) => scene.record.borrow_mut().ended(id, ended, scene.now()),
-        Err(_) => {
-            let left = scene.now();
-            let closed = leave(connection, how).await.then(|| scene.now());
-            scene.record.borrow_mut().ended(id, Ended::Left(closed), left);
+    connection.patience = 2 * HANG;
+    for (i, question) in client.questions.iter().enumerate() {
+        let leaves = client.leaves.filter(|_| i + 1 == client.questions.len());
+        let patience = leaves.map_or(HANG, |(after, _)| Duration::from_millis(after));
+        match timeout(patience, ask(&world, *question, &mut connection)).await {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) => {
+                // Who stays and has no answer by now has met a hang: its question stays open.
+                let Some((_, how)) = leaves else { break };
+                let left = world.scene.now();
+                let closed = leave(connection, how).await.then(|| world.scene.now());
+                world.scene.record.borrow_mut().ended(question.id, Ended::Left(closed), left);
+                break;
+            }
         }
     }
     served
+}
+
+/// Asks a question; `true`: has the answer, and may ask another on the same connection.
+async fn ask(world: &World, question: Question, connection: &mut Connection<Slow>) -> bool {
+    let scene = &world.scene;
+    let ask = Ask { question, asked: scene.now(), ended: Ended::Open, at: 0 };
+    scene.record.borrow_mut().asks.insert(question.id, ask);
+    connection.send(world.plan.speech.request(question.id, question.stream)).await;
+    let ended = match connection.head().await {
+        Some(head) => Ended::Told(connection.body(head).await),
+        None => Ended::Silence,
+    };
+    let goes_on = matches!(&ended, Ended::Told(answer) if answer.complete && answer.field("connection").is_none());
+    scene.record.borrow_mut().ended(question.id, ended, scene.now());
+    goes_on
 }
 
 /// Leaves; `true`: saw how the gateway closed its side.

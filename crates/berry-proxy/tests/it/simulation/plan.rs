@@ -5,6 +5,7 @@
 //! goes from one fault to the next, and always at least one behaves. Then all is well.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use berry_vocab::{Dice, SeededDice};
 
@@ -44,6 +45,8 @@ pub(super) struct Plan {
     pub(super) steady: Option<Provider>,
     /// After what time a second attempt goes beside the first.
     pub(super) hedge_ms: Option<u64>,
+    /// From which provider on the backends are another model's, which stands in for the first.
+    pub(super) fallback: Option<Provider>,
     pub(super) clients: Vec<Client>,
     schedules: Vec<Vec<Period>>,
     /// Who behaves in the chaos, whatever else is drawn.
@@ -59,13 +62,13 @@ struct Period {
     fault: Fault,
 }
 
-/// A client that asks one question.
+/// A client that asks one question or more, one after the other on one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    pub(super) id: usize,
+    pub(super) questions: Vec<Question>,
+    /// When it comes.
     pub(super) at: Millis,
-    pub(super) stream: bool,
-    /// After what time it leaves, unless it has its answer by then.
+    /// After what time of its last question it leaves, unless it has the answer by then.
     pub(super) leaves: Option<(Millis, Leave)>,
     /// Bytes that its pipe holds.
     pub(super) room: usize,
@@ -73,6 +76,13 @@ pub(super) struct Client {
     pub(super) naps: Vec<Millis>,
     /// Bytes that it reads at once.
     pub(super) bite: usize,
+}
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) id: usize,
+    pub(super) stream: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +118,7 @@ impl Plan {
             false => *one_of(&OTHERS, dice),
         };
         let hedge_ms = chance(dice, 15).then(|| 50 + below(dice, 400));
+        let fallback = chance(dice, 15).then(|| 1 + below(dice, count as u64 - 1) as usize);
         let guards = guards(count, dice);
         let mut schedules: Vec<_> = (0..count).map(|_| chaos(dice)).collect();
         storm(&mut schedules, steady, dice);
@@ -117,6 +128,7 @@ impl Plan {
             strategy,
             steady,
             hedge_ms,
+            fallback,
             clients: clients(dice),
             schedules,
             guards,
@@ -131,7 +143,13 @@ impl Plan {
 
     /// Whether every eligible backend gets a share of the traffic.
     pub(super) fn spreads(&self) -> bool {
-        SPREADING.contains(&self.strategy)
+        SPREADING.contains(&self.strategy) && self.fallback.is_none()
+    }
+
+    /// Whether breakers bound the number of attempts. A second attempt beside the first is none of their business; and of a model
+    /// with one backend they take out nothing that fails softly.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.hedge_ms.is_none() && self.fallback.is_none()
     }
 
     /// How a provider misbehaves towards what it is asked at that time. One that behaves then does so to the answer's end.
@@ -156,15 +174,28 @@ impl Plan {
                  timeout_seconds = 1\npool_idle_timeout_seconds = 5\n"
             );
         }
-        let _ = write!(text, "[models.m]\nname = \"m\"\nstrategy = \"{}\"\n", self.strategy);
-        if let Some(after) = self.hedge_ms {
-            let _ = writeln!(text, "hedge = {{ after_ms = {after}, max_share = 0.3 }}");
-        }
-        for i in 0..self.providers() {
-            let _ = write!(text, "[[models.m.backends]]\nprovider = \"p{i}\"\nmodel = \"m{i}\"\npriority = {i}\n");
+        let first = self.fallback.unwrap_or(self.providers());
+        self.write_model("m", 0..first, &mut text);
+        if self.fallback.is_some() {
+            self.write_model("n", first..self.providers(), &mut text);
         }
         let _ = write!(text, "[users.u]\ntoken = \"{TOKEN}\"\n");
         text
+    }
+}
+
+impl Plan {
+    fn write_model(&self, id: &str, backends: Range<Provider>, text: &mut String) {
+        let _ = write!(text, "[models.{id}]\nname = \"{id}\"\nstrategy = \"{}\"\n", self.strategy);
+        if let Some(after) = self.hedge_ms {
+            let _ = writeln!(text, "hedge = {{ after_ms = {after}, max_share = 0.3 }}");
+        }
+        if self.fallback.is_some() && id == "m" {
+            text.push_str("fallbacks = [\"n\"]\n");
+        }
+        for i in backends {
+            let _ = write!(text, "[[models.{id}.backends]]\nprovider = \"p{i}\"\nmodel = \"m{i}\"\npriority = {i}\n");
+        }
     }
 }
 
@@ -222,24 +253,24 @@ fn storm(schedules: &mut [Vec<Period>], steady: Option<Provider>, dice: &mut dyn
 }
 
 fn clients(dice: &mut dyn Dice) -> Vec<Client> {
-    let mut clients = Vec::new();
-    for (count, from, until) in [(85, 0, STORM_ENDS), (50, STORM_ENDS, CHAOS_ENDS)] {
+    let (mut clients, mut questions) = (Vec::new(), 0..);
+    for (count, from, until) in [(70, 0, STORM_ENDS), (40, STORM_ENDS, CHAOS_ENDS)] {
         for _ in 0..count {
             let at = from + below(dice, until - from);
-            clients.push(Client::new(clients.len(), at, dice));
+            clients.push(Client::new(&mut questions, at, dice));
         }
     }
     clients
 }
 
 impl Client {
-    fn new(id: usize, at: Millis, dice: &mut dyn Dice) -> Self {
+    fn new(ids: &mut impl Iterator<Item = usize>, at: Millis, dice: &mut dyn Dice) -> Self {
         let is_slow = chance(dice, 15);
         let how = if chance(dice, 50) { Leave::Close } else { Leave::HalfClose };
+        let count = if chance(dice, 20) { 3 } else { 1 };
         Self {
-            id,
+            questions: ids.take(count).map(|id| Question { id, stream: chance(dice, 60) }).collect(),
             at,
-            stream: chance(dice, 60),
             leaves: chance(dice, 15).then(|| (below(dice, 4_000), how)),
             room: if is_slow { 64 + below(dice, 512) as usize } else { 64 * 1024 },
             naps: (0..if is_slow { 4 } else { 0 }).map(|_| below(dice, 4_000)).collect(),
@@ -249,7 +280,7 @@ impl Client {
 
     /// One that stays, for the time when all is well.
     pub(super) fn calm(id: usize, at: Millis) -> Self {
-        let stream = id.is_multiple_of(2);
-        Self { id, at, stream, leaves: None, room: 64 * 1024, naps: Vec::new(), bite: 16 * 1024 }
+        let questions = vec![Question { id, stream: id.is_multiple_of(2) }];
+        Self { questions, at, leaves: None, room: 64 * 1024, naps: Vec::new(), bite: 16 * 1024 }
     }
 }

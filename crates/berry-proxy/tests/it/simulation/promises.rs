@@ -9,6 +9,8 @@ use super::plan::{ALL_BACK, COUNTED_FROM, Millis, Plan, RECOVERED, STORM_ENDS};
 use super::record::{Ask, Attempt, Ended, Over, Record};
 use super::speech::Speech;
 
+mod tests;
+
 /// How soon whoever is no longer wanted must know of it.
 const AT_ONCE: Millis = 100;
 
@@ -58,12 +60,12 @@ pub(super) fn broken(plan: &Plan, record: &Record) -> Vec<String> {
     let mut broken = record.oddities.clone();
     for (id, ask) in &record.asks {
         let attempts: Vec<&Attempt> = record.attempts.iter().filter(|attempt| attempt.ask == *id).collect();
-        let hope = Hope::of(plan, ask.client.at);
+        let hope = Hope::of(plan, ask.asked);
         if let Err(what) = kept(plan.speech, hope, ask, &attempts) {
-            broken.push(format!("q{id}, asked at {}: {what}", ask.client.at));
+            broken.push(format!("q{id}, asked at {}: {what}", ask.asked));
         }
     }
-    if plan.hedge_ms.is_none() {
+    if plan.is_bounded() {
         broken.extend(amplified(record, COUNTED_FROM..STORM_ENDS).err());
     }
     broken
@@ -74,7 +76,7 @@ pub(super) fn kept(speech: &Speech, hope: Hope, ask: &Ask, attempts: &[&Attempt]
     match &ask.ended {
         Ended::Open => return Err("never ended".to_owned()),
         Ended::Silence => return Err("the connection ended without an answer".to_owned()),
-        Ended::Told(answer) => told(speech, hope, ask.client.stream, answer, attempts)?,
+        Ended::Told(answer) => told(speech, hope, ask.question.stream, answer, attempts)?,
         Ended::Left(Some(closed)) if *closed > ask.at + AT_ONCE => {
             return Err(format!("the client left at {} and was let go at {closed}", ask.at));
         }
@@ -165,7 +167,7 @@ fn failure(speech: &Speech, answer: &Response) -> Result<(), String> {
 /// Attempts for each request, over those that were asked in a span of time and whose clients stayed: at most 1.2, once the
 /// breakers had ten seconds of the storm to open. As many backends are at fault there as breakers may take out, all the time.
 pub(super) fn amplified(record: &Record, span: Range<Millis>) -> Result<(), String> {
-    let in_span = record.told().filter(|(ask, _)| span.contains(&ask.client.at));
+    let in_span = record.told().filter(|(ask, _)| span.contains(&ask.asked));
     let attempts: Vec<u32> =
         in_span.map(|(_, answer)| answer.field("berry-attempts").and_then(|n| n.parse().ok()).unwrap_or(0)).collect();
     let (requests, attempts) = (attempts.len() as u32, attempts.iter().sum::<u32>());

@@ -64,15 +64,19 @@ fn begin(world: &World, provider: Provider, ask: usize, is_reused: bool) -> (usi
     let fault = world.plan.fault(provider, now);
     let mut record = world.scene.record.borrow_mut();
     let number = record.attempts.len();
-    let stream = record.asks.get(&ask).is_some_and(|ask| ask.client.stream);
+    let stream = record.asks.get(&ask).is_some_and(|ask| ask.question.stream);
     let dice = &mut dice(world, provider, number as u64);
     let answer = answer(fault, world.plan.speech, stream, &format!("p{provider}-q{ask}-a{number}"), dice);
     record.note(now, format_args!("q{ask} at p{provider}: {fault:?}"));
+    let is_stale = is_reused && answer.end == End::Reset && answer.pieces.is_empty();
+    if is_stale {
+        record.note(now, format_args!("q{ask} met a stale connection"));
+    }
     record.attempts.push(Attempt {
         ask,
         provider,
         begun: now,
-        is_stale: is_reused && answer.end == End::Reset && answer.pieces.is_empty(),
+        is_stale,
         body: answer.body.clone(),
         is_framed: answer.is_framed,
         end: None,

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::harness::Response;
 
-use super::plan::{Client, Millis, Provider};
+use super::plan::{Millis, Provider, Question};
 
 /// All that was seen.
 #[derive(Default)]
@@ -17,12 +16,14 @@ pub(super) struct Record {
     pub(super) attempts: Vec<Attempt>,
     /// What nobody should ever see.
     pub(super) oddities: Vec<String>,
-    trace: String,
+    /// Line by line, in the order of events. One seed must always give the same.
+    pub(super) trace: String,
 }
 
 /// A client's question, and what came of it.
 pub(super) struct Ask {
-    pub(super) client: Client,
+    pub(super) question: Question,
+    pub(super) asked: Millis,
     pub(super) ended: Ended,
     /// When it ended.
     pub(super) at: Millis,
@@ -70,17 +71,6 @@ impl Record {
         let _ = writeln!(self.trace, "{at:>6} {line}");
     }
 
-    /// A number that stands for all that happened, in its order.
-    pub(super) fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.trace.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    pub(super) fn trace(&self) -> &str {
-        &self.trace
-    }
-
     pub(super) fn over(&mut self, attempt: usize, over: Over) {
         let it = &mut self.attempts[attempt];
         it.end = Some(over);
@@ -92,12 +82,12 @@ impl Record {
     pub(super) fn ended(&mut self, ask: usize, ended: Ended, at: Millis) {
         let line = match &ended {
             Ended::Told(answer) => format!(
-                "told {} by {:?} after {:?}, {} bytes, {}",
+                "told {} by {:?} after {:?}, complete: {}, {:?}",
                 answer.status,
                 answer.field("berry-backend"),
                 answer.field("berry-attempts"),
-                answer.body.len(),
-                answer.complete
+                answer.complete,
+                answer.text(),
             ),
             other => format!("{other:?}"),
         };

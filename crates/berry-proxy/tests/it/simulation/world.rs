@@ -62,7 +62,7 @@ impl World {
         let snapshot = crate::harness::snapshot(&plan.toml(), &live, clock.now());
         let gateway = Gateway::new(snapshot, live, clock.clone());
         let scene = Rc::new(Scene {
-            record: RefCell::default(),
+            record: RefCell::new(Record { trace: plan.toml(), ..Record::default() }),
             began: Instant::now(),
             pipes: Arc::default(),
             unmade: Cell::new(0),
