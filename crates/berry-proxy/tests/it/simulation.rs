@@ -193,7 +193,7 @@ async fn recover(world: &Rc<World>, broken: &mut Vec<String>) -> Vec<JoinHandle<
     sleep_until(scene.instant(RECOVERED)).await;
     while scene.now() < ALL_BACK && world.plan.steady.is_some() {
         ask().await;
-        sleep(Duration::from_secs(4)).await;
+        sleep(Duration::from_secs(8)).await;
     }
     sleep_until(scene.instant(ALL_BACK)).await;
     let report = berry_proxy::report::health(&world.gateway, &world.gateway.snapshot());

@@ -254,7 +254,7 @@ fn storm(schedules: &mut [Vec<Period>], steady: Option<Provider>, dice: &mut dyn
 
 fn clients(dice: &mut dyn Dice) -> Vec<Client> {
     let (mut clients, mut questions) = (Vec::new(), 0..);
-    for (count, from, until) in [(70, 0, STORM_ENDS), (40, STORM_ENDS, CHAOS_ENDS)] {
+    for (count, from, until) in [(60, 0, STORM_ENDS), (30, STORM_ENDS, CHAOS_ENDS)] {
         for _ in 0..count {
             let at = from + below(dice, until - from);
             clients.push(Client::new(&mut questions, at, dice));
