@@ -63,9 +63,18 @@ pub(super) fn answer(fault: Option<Fault>, speech: &Speech, stream: bool, text: 
         Some(Fault::ErrorLater) => {
             let mut all = speech.events(text, 1 + below(dice, 4));
             let whole = all.len();
-            all.truncate(2 + below(dice, whole as u64 - 2) as usize);
+            all.truncate(1 + below(dice, whole as u64 - 1) as usize);
             all.push(speech.their_error_event());
             events(&all, dice)
+        }
+        Some(Fault::Surplus) => {
+            let parts = if stream { speech.events(text, 2) } else { vec![speech.plain(text)] };
+            let mut answer = whole(Message::new(if stream { EVENTS } else { JSON }, &parts, Framing::Chunks), dice);
+            let behind = Message::new(JSON, &[speech.plain("nobody asked")], Framing::Length).wire;
+            if let Some((last, _)) = answer.pieces.last_mut() {
+                last.extend(behind);
+            }
+            answer
         }
         Some(fault @ (Fault::ResetWithin | Fault::Truncate | Fault::Stall)) => {
             spoilt(fault, message(speech, stream, text, dice), dice)

@@ -35,6 +35,8 @@ pub(super) enum Fault {
     ResetWithin,
     /// The answer ends at some byte of its body, and the connection in good order.
     Truncate,
+    /// The answer is sound, and another one that nobody asked for follows it.
+    Surplus,
     /// Nothing more comes from some byte of the answer's body on.
     Stall,
 }
@@ -53,7 +55,7 @@ pub(super) enum Weight {
 }
 
 #[rustfmt::skip]
-const ROWS: [(Fault, Weight); 20] = [
+const ROWS: [(Fault, Weight); 21] = [
     (Fault::Refuse,        Weight::Hard),
     (Fault::Blackhole,     Weight::Hard),
     (Fault::ResetFirst,    Weight::Hard),
@@ -72,6 +74,7 @@ const ROWS: [(Fault, Weight); 20] = [
     (Fault::ResetWithin,   Weight::Late),
     (Fault::Truncate,      Weight::Late),
     (Fault::Stall,         Weight::Late),
+    (Fault::Surplus,       Weight::Late),
     // These have no named wait, and come again a second later.
     (Fault::Status(429),   Weight::Late),
     (Fault::Status(503),   Weight::Late),

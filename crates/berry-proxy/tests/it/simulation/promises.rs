@@ -111,6 +111,9 @@ fn told(speech: &Speech, hope: Hope, stream: bool, answer: &Response, attempts: 
     let of_backend = |attempt: &&&Attempt| backend == format!("p{0}/m{0}", attempt.provider);
     let attempt = attempts.iter().rev().find(of_backend).ok_or("an answer of nobody")?;
     let (told, sent) = (answer.text(), String::from_utf8_lossy(&attempt.body).into_owned());
+    if !told.contains(&format!("p{}-q{}-", attempt.provider, attempt.ask)) {
+        return Err(format!("began before anything meaningful had come: {told:?}"));
+    }
     match stream {
         true => one_end(speech, &told, &sent, attempt.is_framed),
         false if told == sent => Ok(()),

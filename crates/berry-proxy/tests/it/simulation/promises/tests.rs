@@ -64,6 +64,12 @@ fn an_answer_that_was_cut_is_caught() {
 }
 
 #[test]
+fn a_stream_that_begins_with_its_failure_is_caught() {
+    let ours = SPEECHES[0].their_error_event().replace("theirs", "ours");
+    is_caught(of_answers(true, |answer| answer.body = ours.clone().into_bytes()), "began before");
+}
+
+#[test]
 fn silence_and_waiting_for_ever_are_caught() {
     for (ended, word) in [(0, "never ended"), (1, "without an answer")] {
         let change = |ask: &mut Ask| {
