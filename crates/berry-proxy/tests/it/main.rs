@@ -30,5 +30,6 @@ mod ports;
 mod refusals;
 mod reliability;
 mod room;
+mod simulation;
 mod streaming;
 mod upstream_tls;
