@@ -5,6 +5,7 @@ mod h2;
 mod unwinding;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -72,7 +73,9 @@ async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut 
         let failure = Failure::new(Code::InvalidRequest, format!("the field `{name}` must stand once"));
         return Handled::Answer(refuse(worker, request, &failure));
     }
-    match unwinding::catch(worker, path::handle(worker, request, client)).await {
+    // Pinned here, since a future that is an argument would lie in this one twice.
+    let handling = pin!(path::handle(worker, request, client));
+    match unwinding::catch(worker, handling).await {
         Ok(Some(answer)) => Handled::Answer(answer),
         Ok(None) => Handled::Gone,
         Err(unwinding::Panicked) => {

@@ -1,6 +1,7 @@
 //! The path of a request, on one screen: ten stations, each one's output the next one's input.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -35,7 +36,8 @@ pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, cl
         Err(none) => return conclude(Err(none), ticket),
     };
     match ticket.snapshot.stream_keepalive.filter(|_| prepared.asked.stream) {
-        Some(every) => vigil::call(request.clone(), prepared, client, ticket, every).await,
+        // Seldom asked for: its state should not lie in that of every request.
+        Some(every) => Box::pin(vigil::call(request.clone(), prepared, client, ticket, every)).await,
         None => {
             let result = prepared.call(request, &call, client, &mut ticket).await; // 7 choose, 8 call
             conclude(result, ticket)
@@ -73,7 +75,8 @@ impl Prepared {
         let memory = ticket.worker.gateway.body_memory.clone();
         let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body };
         let size = inquiry.body.len() as u64;
-        memory.pressure.unless_given_up(size, call::call(&inquiry, &self.plan, client, ticket)).await
+        let calling = pin!(call::call(&inquiry, &self.plan, client, ticket));
+        memory.pressure.unless_given_up(size, calling).await
     }
 }
 

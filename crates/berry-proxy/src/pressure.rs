@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -83,14 +83,13 @@ impl Pressure {
     pub(crate) async fn unless_given_up<T, E: From<Failure>>(
         &self,
         length: u64,
-        call: impl Future<Output = Result<T, E>>,
+        mut call: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, E> {
         if length <= LARGE_BODY {
             return call.await;
         }
         let id = poll_fn(|cx| Poll::Ready(self.enter(length, cx.waker()))).await;
         let _entered = Entered { pressure: self, length, id };
-        let mut call = pin!(call);
         poll_fn(|cx| match self.is_doomed(id) {
             true => Poll::Ready(Err(too_tight("the gateway has no memory left for this call").into())),
             false => call.as_mut().poll(cx),

@@ -128,32 +128,86 @@ pub(crate) fn each_member<'b>(text: &'b [u8], mut each: impl FnMut(&'b [u8], &'b
 /// Whether a text is one object whose strings and brackets all end, which an answer that was cut short is not. A glance: of the
 /// grammar between them nothing is said. One that nests deeper than can be followed passes.
 pub(crate) fn is_closed_object(text: &[u8]) -> bool {
-    let mut cursor = Cursor { body: text, at: 0 };
+    if text.first() != Some(&b'{') {
+        return false;
+    }
     // One bit for each open bracket: set for an object.
-    let (mut kinds, mut depth) = (0_u128, 0);
-    while let Some(byte) = cursor.peek() {
-        cursor.at += 1;
-        match byte {
-            b'"' if !cursor.skip_short_string() && cursor.skip_string().is_err() => return false,
-            b'{' | b'[' if depth == MAX_DEPTH => return true,
-            b'{' | b'[' => {
-                kinds = kinds << 1 | u128::from(byte == b'{');
+    let (mut kinds, mut depth, mut at) = (0_u128, 0, 0);
+    while let Some(found) = find_in_words(text, at, brackets_and_quotes) {
+        at = found + 1;
+        match text.get(found) {
+            Some(b'"') => match end_of_string(text, at) {
+                Some(end) => at = end,
+                None => return false,
+            },
+            Some(b'{' | b'[') if depth == MAX_DEPTH => return true,
+            Some(open @ (b'{' | b'[')) => {
+                kinds = kinds << 1 | u128::from(*open == b'{');
                 depth += 1;
             }
-            b'}' | b']' => {
-                if depth == 0 || (kinds & 1 == 1) != (byte == b'}') {
+            Some(close @ (b'}' | b']')) => {
+                if (kinds & 1 == 1) != (*close == b'}') {
                     return false;
                 }
                 kinds >>= 1;
                 depth -= 1;
                 if depth == 0 {
-                    return text.first() == Some(&b'{') && cursor.at == text.len();
+                    return at == text.len();
                 }
             }
+            // A control character that looks like a quote here.
             _ => {}
         }
     }
     false
+}
+
+/// Where the string ends whose first quote stands before `at`.
+fn end_of_string(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let found = find_in_words(text, at, quotes_and_backslashes)?;
+        match text.get(found) {
+            Some(b'"') => return Some(found + 1),
+            _ => at = found + 2,
+        }
+    }
+}
+
+/// The first byte from `at` on that `marks` marks, eight at a time: it sets the highest bit of each byte that it means, and of no
+/// byte before the first of them.
+#[inline]
+fn find_in_words(text: &[u8], mut at: usize, marks: impl Fn(u64) -> u64) -> Option<usize> {
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let found = marks(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
+    let mut word = [0; 8];
+    word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let found = marks(u64::from_le_bytes(word));
+    (found != 0).then(|| at + found.trailing_zeros() as usize / 8).filter(|at| *at < text.len())
+}
+
+fn brackets_and_quotes(word: u64) -> u64 {
+    // The brackets differ from the braces in one bit.
+    let folded = word | every_byte(0x20);
+    zeros(folded ^ every_byte(b'{')) | zeros(folded ^ every_byte(b'}')) | zeros(folded ^ every_byte(b'"'))
+}
+
+fn quotes_and_backslashes(word: u64) -> u64 {
+    quotes(word) | zeros(word ^ every_byte(b'\\'))
+}
+
+const fn every_byte(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The highest bit of each byte that is zero; perhaps also of such as follow one (Warren, Hacker's Delight, section 6-1).
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(every_byte(1)) & !word & every_byte(0x80)
 }
 
 /// What follows a member's name that ends before `at`: the text from its value on.
@@ -273,23 +327,6 @@ impl Cursor<'_> {
         Ok(start..self.at)
     }
 
-    /// Skips a string if it is a short and plain one, as most are; else the cursor stays after its first quote.
-    fn skip_short_string(&mut self) -> bool {
-        const SHORT: usize = 24;
-        let start = self.body.get(self.at..).unwrap_or_default();
-        for (i, byte) in start.iter().take(SHORT).enumerate() {
-            match byte {
-                b'"' => {
-                    self.at += i + 1;
-                    return true;
-                }
-                b'\\' => return false,
-                _ => {}
-            }
-        }
-        false
-    }
-
     /// Skips a string; the cursor stands after its first quote, and then after its last.
     fn skip_string(&mut self) -> Result<(), ScanError> {
         let start = self.at;
@@ -400,11 +437,9 @@ fn find_quote(text: &[u8]) -> Option<usize> {
     memchr(b'"', text.get(NEAR..)?).map(|at| at + NEAR)
 }
 
-/// Sets the high bit of each byte that is a quote; above the lowest of them also of others, which is not looked at.
+/// Marks quotes.
 fn quotes(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let zeroed = word ^ (ONES * 0x22);
-    zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7)
+    zeros(word ^ every_byte(b'"'))
 }
 
 /// The first quote or bracket. Between two strings there are few bytes, in arrays of numbers many: they go by blocks, whose
@@ -446,7 +481,7 @@ mod tests {
         for text in ["", "[]", "[{}]", "{}{}", "{} x", r#"{"a":[}]}"#, r#"{"a":"b}"#, "}", "x"] {
             assert!(!is_closed_object(text.as_bytes()), "{text}");
         }
-        let deep = "[".repeat(200);
+        let deep = format!("{{\"a\":{}", "[".repeat(200));
         assert!(is_closed_object(deep.as_bytes()));
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
@@ -16,8 +16,7 @@ use crate::worker::Worker;
 pub(crate) struct Panicked;
 
 /// Runs `future`, and catches its panic. What it leaves behind is dropped, or is of the request alone.
-pub(crate) async fn catch<T>(worker: &Worker, future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
+pub(crate) async fn catch<T>(worker: &Worker, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     poll_fn(|cx| match or_count(worker, || future.as_mut().poll(cx)) {
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Ok(Poll::Pending) => Poll::Pending,

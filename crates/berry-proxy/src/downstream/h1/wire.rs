@@ -130,7 +130,8 @@ impl Wire {
         let most = linger.bytes.min(self.worker.gateway.snapshot().max_body_bytes.saturating_add(BRIEFLY.bytes));
         let discard = async {
             self.io.shutdown().await?;
-            let mut sink = [0; 4096];
+            // On the heap, so that it does not lie in the state of every connection.
+            let mut sink = vec![0; 4096];
             let mut left = most;
             while left > 0 {
                 match self.io.read(&mut sink).await? {

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_vocab::Moment;
@@ -49,23 +49,37 @@ pub(super) async fn run<'p, C: Client>(
     if let (None, Some(hedge)) = (&outcome, hedge)
         && let Some(choice) = (hedge.choose)()
     {
-        let second = begin(inquiry, choice, ticket);
-        let due = Cell::new(second.due(inquiry));
-        let beside = Lane { due: &due, deadline, running: pin!(trial::run(choice, &due, inquiry, &worker)) };
-        let [of_first, of_second] = both([lane, beside], client, ticket).await?;
-        let first_wins = matches!(of_first, Some(Ok(_)));
-        let mut ended: Ended<'p> = SmallVec::new();
-        ended.extend(of_first.map(|outcome| (first, outcome)));
-        ended.extend(of_second.map(|outcome| (second, outcome)));
-        if first_wins {
-            ended.reverse();
-        }
-        return Ok(ended);
+        // Seldom: its state should not lie in that of every attempt.
+        return Box::pin(beside(inquiry, choice, (first, lane), client, ticket)).await;
     }
     if outcome.is_none() {
         outcome = lane.run_until(None, client, ticket).await?;
     }
     Ok(outcome.map_or_else(SmallVec::new, |outcome| smallvec![(first, outcome)]))
+}
+
+/// Runs a second attempt beside the first.
+async fn beside<'p, C: Client>(
+    inquiry: &Inquiry<'_>,
+    choice: Choice<'p>,
+    (first, lane): (Trial<'p>, Lane<'_>),
+    client: &mut C,
+    ticket: &mut Ticket,
+) -> Result<Ended<'p>, NoAnswer> {
+    let worker = ticket.worker.clone();
+    let second = begin(inquiry, choice, ticket);
+    let due = Cell::new(second.due(inquiry));
+    let deadline = lane.deadline;
+    let other = Lane { due: &due, deadline, running: pin!(trial::run(choice, &due, inquiry, &worker)) };
+    let [of_first, of_second] = both((lane, other), client, ticket).await?;
+    let first_wins = matches!(of_first, Some(Ok(_)));
+    let mut ended: Ended<'p> = SmallVec::new();
+    ended.extend(of_first.map(|outcome| (first, outcome)));
+    ended.extend(of_second.map(|outcome| (second, outcome)));
+    if first_wins {
+        ended.reverse();
+    }
+    Ok(ended)
 }
 
 fn begin<'p>(inquiry: &Inquiry<'_>, choice: Choice<'p>, ticket: &mut Ticket) -> Trial<'p> {
@@ -84,6 +98,19 @@ struct Lane<'l> {
 }
 
 impl Lane<'_> {
+    /// Whether it has come to its end with this poll.
+    fn poll_once(&mut self, cx: &mut Context<'_>, over: &Cell<bool>, outcome: &mut Option<Outcome>) -> bool {
+        if over.get() {
+            return false;
+        }
+        let Poll::Ready(value) = self.running.as_mut().poll(cx) else {
+            return false;
+        };
+        over.set(true);
+        *outcome = Some(value);
+        true
+    }
+
     /// Runs it to its end, or until a moment: `None`.
     async fn run_until<C: Client>(
         &mut self,
@@ -105,30 +132,23 @@ impl Lane<'_> {
 
 /// Waits until one of two trials has a good answer, or both have ended without one.
 async fn both<C: Client>(
-    mut lanes: [Lane<'_>; 2],
+    (mut one, mut other): (Lane<'_>, Lane<'_>),
     client: &mut C,
     ticket: &Ticket,
 ) -> Result<[Option<Outcome>; 2], NoAnswer> {
     let worker = &ticket.worker;
-    let deadline = lanes[0].deadline;
-    let dues = [lanes[0].due, lanes[1].due];
+    let deadline = one.deadline;
+    let dues = [one.due, other.due];
     let over = [Cell::new(false), Cell::new(false)];
     let mut outcomes = [None, None];
     loop {
         let running = || dues.iter().zip(&over).filter(|(_, over)| !over.get()).map(|(due, _)| due.get());
         let until = || running().min().unwrap_or(deadline).min(deadline);
         let step = poll_fn(|cx| {
-            let mut progress = Poll::Pending;
-            for ((lane, over), outcome) in lanes.iter_mut().zip(&over).zip(&mut outcomes) {
-                if !over.get()
-                    && let Poll::Ready(value) = lane.running.as_mut().poll(cx)
-                {
-                    over.set(true);
-                    *outcome = Some(value);
-                    progress = Poll::Ready(());
-                }
-            }
-            progress
+            let [of_one, of_other] = &mut outcomes;
+            let one = one.poll_once(cx, &over[0], of_one);
+            let other = other.poll_once(cx, &over[1], of_other);
+            if one || other { Poll::Ready(()) } else { Poll::Pending }
         });
         match client.wait(|| worker.clock.instant(until()), step).await {
             Ok(()) => {}
