@@ -2,7 +2,7 @@
 # Puts the release binary through what docs/reliability.md promises, at full length, on real sockets and with real processes,
 # and says what it has measured. The same tests run in a short form with all others.
 #
-#   scripts/reliability.sh                    all of it, about eight minutes
+#   scripts/reliability.sh                    all of it, about six minutes
 #   scripts/reliability.sh chaos overload     one or more of: chaos, overload, slow_clients
 #
 # Nothing listens beyond 127.0.0.1, every run is bounded, and everything that was started is ended. It ends with 1 where a
