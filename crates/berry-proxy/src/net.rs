@@ -22,6 +22,10 @@ use wall::{Step, Wall};
 
 const BACKLOG: u32 = 4096;
 
+/// How many bytes the kernel takes for a client beyond those that are under way.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+
 /// How long accepting pauses while the system has no descriptor left.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -101,6 +105,9 @@ fn detach(stream: TcpStream) -> io::Result<std::net::TcpStream> {
     // Keepalive rests while data waits for its acknowledgement; this does not.
     #[cfg(target_os = "linux")]
     SockRef::from(&stream).set_tcp_user_timeout(Some(Duration::from_secs(75)))?;
+    // What the kernel holds for a client that reads slowly belongs to the stream's buffers too (failure model, C10).
+    #[cfg(target_os = "linux")]
+    SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
     stream.into_std()
 }
 

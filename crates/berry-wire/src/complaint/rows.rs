@@ -125,7 +125,7 @@ pub(super) static ROWS: &[Row] = &[
     any("/status", Is(&["NOT_FOUND"]), Model),
     any("/status", Is(&["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"]), Client),
     any("/status", Is(&["DEADLINE_EXCEEDED"]), Timeout),
-    any("/status", Is(&["INTERNAL"]), Server),
+    any("/status", Is(&["INTERNAL"]), Server).unsaid(),
 
     // Zhipu (bigmodel.cn, z.ai): docs.bigmodel.cn/cn/api/api-code, November 2026. An empty account is a 429 there. 1305 is the
     // account's limit on one of its pages and the model's load on another: its status decides.
