@@ -106,7 +106,10 @@ impl EventReader {
         if bytes.len() < SKIPPED_FROM || !self.is_between_events() || !self.judge.has_content() {
             return 0;
         }
-        let skipped = framing::before_last_events(bytes, LOOKED_AT);
+        let last = framing::before_last_events(bytes, 1);
+        let ends = last > 0 && self.judge.is_end(&fields(bytes.get(last..).unwrap_or_default()));
+        // After a stream's own end nothing of what came before it matters.
+        let skipped = if ends { last } else { framing::before_last_events(bytes, LOOKED_AT) };
         if skipped > 0 {
             self.judge.note_skipped();
         }

@@ -54,6 +54,7 @@ pub fn crosses_to_client(name: impl AsRef<[u8]>) -> bool {
 }
 
 /// The lists are sorted by length, so that most names are told apart without looking at a byte of theirs.
+#[inline]
 fn is_in(list: &[&str], name: &[u8]) -> bool {
     list.iter()
         .skip_while(|known| known.len() < name.len())

@@ -79,7 +79,8 @@ fn shape(operation: Operation, first: Option<u8>) -> Shape {
 fn look_at_object(operation: Operation, text: &[u8]) -> Look {
     if !may_tell_of_an_error(text) {
         // Nearly every answer: there is nothing in it that could be one, and it is not cut short.
-        return if is_closed_object(text) { Look::Good } else { Look::Bad };
+        let is_whole = text.starts_with(b"{") && text.ends_with(b"}") && (is_even(text) || is_closed_object(text));
+        return if is_whole { Look::Good } else { Look::Bad };
     }
     let mut is_error = false;
     let end = each_member(text, |name, value| {
@@ -95,6 +96,25 @@ fn look_at_object(operation: Operation, text: &[u8]) -> Look {
         Err(ScanError::TooDeep) if !is_error => Look::Good,
         Ok(_) | Err(_) => Look::Bad,
     }
+}
+
+/// Whether as many brackets of each kind close as open, wherever they stand: a count that vector instructions make. A text that was
+/// cut has opened more, unless text within it makes up for that; one that is whole and uneven, because of brackets in its
+/// texts, must be looked at.
+fn is_even(text: &[u8]) -> bool {
+    // So few at a time that a count of them fits into a byte.
+    const RUN: usize = 127;
+    let (mut braces, mut brackets) = (0_i64, 0_i64);
+    for run in text.chunks(RUN) {
+        let (mut of_braces, mut of_brackets) = (0_i8, 0_i8);
+        for &byte in run {
+            of_braces += i8::from(byte == b'{') - i8::from(byte == b'}');
+            of_brackets += i8::from(byte == b'[') - i8::from(byte == b']');
+        }
+        braces += i64::from(of_braces);
+        brackets += i64::from(of_brackets);
+    }
+    (braces, brackets) == (0, 0)
 }
 
 /// Whether `"error"` stands anywhere but before a null.

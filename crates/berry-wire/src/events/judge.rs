@@ -1,6 +1,9 @@
 //! What the events of one stream say, one after the other, and what they come to.
 
+use std::sync::LazyLock;
+
 use berry_vocab::Protocol;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -34,6 +37,8 @@ struct Head<'d> {
     #[serde(borrow)]
     error: Option<&'d RawValue>,
 }
+
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 
 /// What `error` may be where nothing went wrong.
 const NO_ERROR: [&str; 5] = ["null", "false", "\"\"", "{}", "[]"];
@@ -99,6 +104,11 @@ impl Judge {
         }
     }
 
+    /// Whether an event is plainly the stream's own end.
+    pub(super) fn is_end(&self, fields: &Fields<'_>) -> bool {
+        matches!(self.glance(fields), Some(Says::End))
+    }
+
     /// Notes that events passed without a look.
     pub(super) fn note_skipped(&mut self) {
         self.has_skipped = true;
@@ -136,13 +146,16 @@ impl Judge {
         if let Some(says) = self.framed(fields) {
             return Some(says);
         }
-        let head: Head<'_> = serde_json::from_slice(&fields.data).ok()?;
-        let r#type = head.r#type.map(|r#type| r#type.get().trim_matches('"'));
-        if r#type == Some("error") || head.error.is_some_and(|error| !NO_ERROR.contains(&error.get())) {
-            return Some(Says::Error);
-        }
         match &self.grammar.form {
-            Form::Typed(rows) => Some(r#type.map_or(Says::IfAny, |r#type| row(rows, r#type.as_bytes()))),
+            Form::Typed(rows) => {
+                let (r#type, is_error) = head(&fields.data)?;
+                match is_error {
+                    true => Some(Says::Error),
+                    false => Some(r#type.map_or(Says::IfAny, |r#type| row(rows, r#type.as_bytes()))),
+                }
+            }
+            // A piece that has the word nowhere in quotes tells of no error: it is read once less.
+            Form::Pieces { .. } if ERROR.find(&fields.data).is_some() && head(&fields.data)?.1 => Some(Says::Error),
             Form::Pieces { read, .. } => {
                 let piece = read(&fields.data)?;
                 self.choices |= piece.choices;
@@ -179,6 +192,14 @@ impl Judge {
             }
         }
     }
+}
+
+/// The type of an event, and whether it says that something went wrong. `None`: it is no JSON object.
+fn head(data: &[u8]) -> Option<(Option<&str>, bool)> {
+    let head: Head<'_> = serde_json::from_slice(data).ok()?;
+    let r#type = head.r#type.map(|r#type| r#type.get().trim_matches('"'));
+    let is_error = r#type == Some("error") || head.error.is_some_and(|error| !NO_ERROR.contains(&error.get()));
+    Some((r#type, is_error))
 }
 
 fn has_substance(data: &[u8]) -> bool {
