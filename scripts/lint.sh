@@ -11,6 +11,7 @@ need cargo "install Rust with rustup"
 
 if [ "${1:-}" = --fix ]; then
   cargo fmt --all
+  cargo fmt --manifest-path fuzz/Cargo.toml
   cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
 fi
 
@@ -23,6 +24,8 @@ check() {
 }
 
 check formatting cargo fmt --all --check
+# The fuzz targets are no part of the workspace; all that they check is, by way of the tests that replay it.
+check "formatting of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
 check clippy cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 check rustdoc env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 if have shellcheck; then

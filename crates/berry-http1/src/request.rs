@@ -90,6 +90,9 @@ impl RequestHead {
 pub fn read_request(bytes: &[u8], limits: &Limits, head: &mut RequestHead) -> Result<bool, Fault> {
     head.fields.clear();
     // One empty line before a request is forgiven (RFC 9112, section 2.2).
+    if bytes == b"\r" {
+        return Ok(false);
+    }
     let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let complete = match read_request_line(bytes, start, limits, head)? {
         Some(at) => read_fields(bytes, at, limits, head)?,
@@ -213,9 +216,10 @@ mod tests {
 
     #[test]
     fn a_head_is_incomplete_until_its_last_byte() {
-        let length = read(GOOD).unwrap().unwrap().length;
-        for end in 0..length {
-            assert!(read(&GOOD[..end]).unwrap().is_none(), "complete at {end}");
+        for text in [GOOD, &format!("\r\n{GOOD}")] {
+            for end in 0..read(text).unwrap().unwrap().length {
+                assert!(read(&text[..end]).unwrap().is_none(), "complete at {end}");
+            }
         }
     }
 

@@ -102,19 +102,21 @@ fn look_at_object(operation: Operation, text: &[u8]) -> Look {
 /// cut has opened more, unless text within it makes up for that; one that is whole and uneven, because of brackets in its
 /// texts, must be looked at.
 fn is_even(text: &[u8]) -> bool {
-    // So few at a time that a count of them fits into a byte.
-    const RUN: usize = 127;
-    let (mut braces, mut brackets) = (0_i64, 0_i64);
-    for run in text.chunks(RUN) {
-        let (mut of_braces, mut of_brackets) = (0_i8, 0_i8);
+    // So few at a time that a count of them fits into a byte, and always as many, so that no loop has a rest.
+    const RUN: usize = 64;
+    let count = |run: &[u8; RUN]| {
+        let (mut braces, mut brackets) = (0_i8, 0_i8);
         for &byte in run {
-            of_braces += i8::from(byte == b'{') - i8::from(byte == b'}');
-            of_brackets += i8::from(byte == b'[') - i8::from(byte == b']');
+            braces += i8::from(byte == b'{') - i8::from(byte == b'}');
+            brackets += i8::from(byte == b'[') - i8::from(byte == b']');
         }
-        braces += i64::from(of_braces);
-        brackets += i64::from(of_brackets);
-    }
-    (braces, brackets) == (0, 0)
+        (i64::from(braces), i64::from(brackets))
+    };
+    let (runs, rest) = text.as_chunks::<RUN>();
+    let mut last = [0; RUN];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let all = runs.iter().chain([&last]).map(count);
+    all.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1)) == (0, 0)
 }
 
 /// Whether `"error"` stands anywhere but before a null.

@@ -18,6 +18,7 @@ pub(crate) struct Grammar {
 }
 
 /// How the events of a stream are told apart.
+#[expect(clippy::large_enum_variant, reason = "there is one of each grammar, and it stays where it is")]
 pub(crate) enum Form {
     /// Each says its type, which says the rest. A type that has no row is content: what a backend says that Berry does not know
     /// yet must not be held back.
@@ -26,6 +27,8 @@ pub(crate) enum Form {
     Pieces {
         /// What an event must have for it to be read closely, once content has come.
         marks: Vec<Mark>,
+        /// How a member begins whose text a client waits for, up to the text's first byte.
+        text: Finder<'static>,
         /// Reads one closely; `None` where it is no JSON object.
         read: fn(&[u8]) -> Option<Piece>,
     },
@@ -93,6 +96,13 @@ impl Grammar {
             Form::Typed(rows) => Some(row(rows, leading_type(data)?)),
             Form::Pieces { marks, .. } => (!marks.iter().any(|mark| mark.is_in(data))).then_some(Says::Content),
         }
+    }
+
+    /// Whether an event plainly holds text that a client waits for, so that it need not be read closely for that.
+    pub(super) fn has_text(&self, data: &[u8]) -> bool {
+        let Form::Pieces { text, .. } = &self.form else { return false };
+        let first = text.find(data).and_then(|at| data.get(at + text.needle().len()));
+        first.is_some_and(|byte| *byte != b'"') && data.starts_with(b"{") && data.ends_with(b"}")
     }
 
     /// The number that an event says it has.

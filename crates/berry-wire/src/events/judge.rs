@@ -62,7 +62,8 @@ impl Judge {
 
     /// Judges an event. Before content, what cannot be read is no answer; after it, no reason to end one.
     pub(super) fn judge(&mut self, fields: &Fields<'_>) -> Event {
-        let says = if self.has_content { self.glance(fields) } else { None };
+        let is_read_at_a_glance = self.has_content || self.grammar.has_text(&fields.data);
+        let says = if is_read_at_a_glance { self.glance(fields) } else { None };
         match says.or_else(|| self.read(fields)) {
             Some(says) => self.take(says, fields),
             None if self.has_content => Event::Content,

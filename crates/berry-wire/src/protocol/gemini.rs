@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use berry_vocab::{Failure, Protocol};
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::{EventContext, Route, Shape, Spec, UNSTREAMED, common_status, sse, to_json};
@@ -79,6 +80,7 @@ static EVENTS: LazyLock<Grammar> = LazyLock::new(|| Grammar {
             Mark::new("\"finishReason\"", &["null"]),
             Mark::new("\"blockReason\"", &["null"]),
         ],
+        text: Finder::new("\"text\":\""),
         read: piece,
     },
     has_done: false,

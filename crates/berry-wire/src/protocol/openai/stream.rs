@@ -27,6 +27,7 @@ static CHOICES: LazyLock<Grammar> = LazyLock::new(|| Grammar {
             Mark::new("\"finish_reason\"", &["null", "\"\""]),
             Mark::new("\"index\"", &["0"]),
         ],
+        text: Finder::new("\"content\":\""),
         read: piece,
     },
     has_done: true,
