@@ -41,3 +41,4 @@ pub use schema::schema;
 pub use seal::{Keyring, SealFault, token_hash};
 pub use secret_fields::{SecretField, SecretFields};
 pub use starter::{quoted, starter, user_lines};
+pub use table::user::check_token;

@@ -57,13 +57,13 @@ pub fn token_hash(token: &str) -> String {
 // === impl SealFault ===
 
 impl SealFault {
-    /// What is wrong, said after "is sealed, and ".
+    /// What is wrong, said after the field's name.
     pub fn told(self) -> &'static str {
         match self {
-            SealFault::UnknownForm => "in a form that this version does not know",
-            SealFault::Damaged => "cut short or damaged",
-            SealFault::OtherKey => "not with a key of the key file",
-            SealFault::NotForThisField => "for another field, or was changed since",
+            SealFault::UnknownForm => "is sealed in a form that this version does not know",
+            SealFault::Damaged => "is sealed, and cut short or damaged",
+            SealFault::OtherKey => "is sealed with a key that is not in the key file",
+            SealFault::NotForThisField => "is sealed for another field, or was changed since",
         }
     }
 
@@ -78,8 +78,8 @@ impl SealFault {
                 format!("name the key file that it was sealed with in `[security] key_file`, or {}", again(field))
             }
             SealFault::NotForThisField => format!(
-                "a sealed value opens only where it was sealed, by its old name after renaming: move it back and \
-                 `berry secret reveal` it, or {}",
+                "a sealed value opens only in the field that it was sealed for, so after renaming {}; under the old name \
+                 `berry secret reveal` still shows it",
                 again(field)
             ),
         }

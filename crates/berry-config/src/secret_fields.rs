@@ -30,8 +30,7 @@ pub struct SecretField {
     pub(crate) span: Range<usize>,
 }
 
-/// All of a file's.
-#[derive(Debug)]
+/// All of a file's. Its Debug form would be the file itself, so it has none.
 pub struct SecretFields {
     text: Zeroizing<String>,
     fields: Vec<SecretField>,

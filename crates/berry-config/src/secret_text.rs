@@ -57,8 +57,7 @@ impl Reader<'_> {
         }
         let keys = self.keys.ring().as_ref();
         let keys = keys.map_err(|fault| Misfit::new(format!("is sealed, and {fault}"), fault.remedy()))?;
-        keys.open(&place.path, text)
-            .map_err(|fault| Misfit::new(format!("is sealed, and {}", fault.told()), fault.remedy(&place.path)))
+        keys.open(&place.path, text).map_err(|fault| Misfit::new(fault.told(), fault.remedy(&place.path)))
     }
 
     fn reference(&mut self, name: &str, node: &RawNode, table: &RawTable, place: &Place) -> Result<Secret, Misfit> {

@@ -132,7 +132,9 @@ pub fn user_lines(id: &str, token: &str) -> String {
 
 /// A text as a TOML string on one line.
 pub fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
+    // With room for all of it: a secret that grew would leave copies behind.
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),

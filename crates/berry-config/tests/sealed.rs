@@ -146,7 +146,7 @@ fn a_missing_or_wrong_key_file_is_told_with_field_line_and_remedy() {
     assert!(first(&folder).0.ends_with("is no key file"));
     folder.write("berry.key", &ring(2).to_text());
     let (message, remedy, line) = first(&folder);
-    assert!(message.contains("not with a key of the key file") && line == 4, "{message}");
+    assert!(message.contains("with a key that is not in the key file") && line == 4, "{message}");
     assert!(remedy.contains("berry secret seal --field providers.openai.api_key"), "{remedy}");
     assert_eq!(folder.errors().len(), 7, "one for each value, and none that follows from it");
 }
