@@ -9,6 +9,7 @@ mod config;
 mod file_mode;
 mod headers;
 mod instant;
+mod key_file;
 mod listen;
 mod load;
 mod mask;
@@ -20,6 +21,8 @@ mod registry;
 mod render;
 mod rule;
 mod schema;
+mod seal;
+mod secret_fields;
 mod secret_text;
 mod source;
 mod starter;
@@ -29,9 +32,13 @@ pub use config::{
     Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
     Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
+pub use key_file::{KeyFileFault, read_keys};
 pub use listen::{ListenError, parse_listen};
 pub use load::{Loaded, load, load_file};
 pub use problem::{Problem, Severity};
 pub use render::{Colour, render, to_json};
 pub use schema::schema;
-pub use starter::starter;
+pub use seal::{Keyring, SealFault, token_hash};
+pub use secret_fields::{SecretField, SecretFields};
+pub use starter::{quoted, starter, user_lines};
+pub use table::user::check_token;

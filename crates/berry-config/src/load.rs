@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::check::{self, Tables};
 use crate::config::Config;
 use crate::file_mode;
+use crate::key_file::Keys;
 use crate::mask;
 use crate::problem::{Place, Problem, Problems};
 use crate::raw::{self, SyntaxFault};
@@ -45,18 +46,22 @@ pub fn load(text: &str, origin: &Path) -> Loaded {
 pub fn load_file(path: &Path) -> Loaded {
     match read(path) {
         Ok(text) => load_with(&text, path, true),
-        Err((message, remedy)) => {
-            let mut problems = Problems::default();
-            problems.error(&Place::default(), message, remedy);
-            finish(None, problems, &Source::new("", Vec::new()), path)
-        }
+        Err((message, remedy)) => no_file(path, message, remedy),
     }
+}
+
+/// The one problem of a file that cannot be read.
+pub(crate) fn no_file(path: &Path, message: String, remedy: String) -> Loaded {
+    let mut problems = Problems::default();
+    problems.error(&Place::default(), message, remedy);
+    finish(None, problems, &Source::new("", Vec::new()), path)
 }
 
 fn load_with(text: &str, origin: &Path, on_disk: bool) -> Loaded {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (raw, faults) = raw::parse(text);
-    let mut reader = Reader::new(origin.parent().unwrap_or(Path::new("")));
+    let base = origin.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader::new(base, Keys::new(&raw, base));
     let root = reader.root(&raw);
     if !faults.is_empty() {
         return broken(text, origin, &faults, reader.masks);
@@ -80,7 +85,12 @@ fn finish(config: Option<Config>, problems: Problems, source: &Source<'_>, origi
 }
 
 /// Only the faults of the syntax are told: what could be read of such a file would be misunderstood.
-fn broken(text: &str, origin: &Path, faults: &[SyntaxFault], mut masks: Vec<std::ops::Range<usize>>) -> Loaded {
+pub(crate) fn broken(
+    text: &str,
+    origin: &Path,
+    faults: &[SyntaxFault],
+    mut masks: Vec<std::ops::Range<usize>>,
+) -> Loaded {
     let mut problems = Problems::default();
     let mut lines = std::collections::HashSet::new();
     let place = Source::new(text, Vec::new());
@@ -122,7 +132,8 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
     })
 }
 
-fn read(path: &Path) -> Result<String, (String, String)> {
+/// The text of a configuration file, or what is wrong with the file and the remedy.
+pub(crate) fn read(path: &Path) -> Result<String, (String, String)> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));

@@ -72,6 +72,11 @@ impl RawTable {
         entries.sort_by_key(|entry| entry.key_span.start);
         Self { entries }
     }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&RawValue> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node.value)
+    }
 }
 
 // === impl RawValue ===

@@ -8,10 +8,12 @@ use berry_vocab::Secret;
 
 use crate::checked::{At, Checked, Entry, Got};
 use crate::headers;
+use crate::key_file::Keys;
 use crate::problem::{Place, Problems};
 use crate::raw::{RawEntry, RawNode, RawTable, RawValue};
 use crate::registry::{Default, Effect, Key, Rule, Table};
 use crate::rule::{self, Misfit};
+use crate::secret_fields::SecretField;
 use crate::table::ROOT;
 
 /// The walk's state.
@@ -21,13 +23,17 @@ pub(crate) struct Reader<'b> {
     pub(crate) masks: Vec<Range<usize>>,
     /// Whether a secret stands in the file itself.
     pub(crate) clear_secrets: bool,
+    /// The secrets that stand in the file itself, in clear or sealed.
+    pub(crate) secrets: Vec<SecretField>,
+    pub(crate) keys: Keys,
     base: &'b Path,
 }
 
 impl<'b> Reader<'b> {
-    /// A walk for a file in the folder `base`.
-    pub(crate) fn new(base: &'b Path) -> Self {
-        Self { problems: Problems::default(), masks: Vec::new(), clear_secrets: false, base }
+    /// A walk for a file in the folder `base`, with the keys of its sealed values.
+    pub(crate) fn new(base: &'b Path, keys: Keys) -> Self {
+        let problems = Problems::default();
+        Self { problems, masks: Vec::new(), clear_secrets: false, secrets: Vec::new(), keys, base }
     }
 
     /// The whole file.

@@ -66,7 +66,7 @@ pub(crate) enum Rule {
     Word(Words),
     /// An array of strings that are not empty.
     Texts,
-    /// A secret, in clear or by reference; may be empty.
+    /// A secret, in clear, sealed or by reference; may be empty.
     Secret,
     /// An array of secrets.
     Secrets,

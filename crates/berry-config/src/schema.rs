@@ -108,7 +108,7 @@ fn secret() -> Value {
     };
     json!({
         "anyOf": [
-            { "type": "string" },
+            { "type": "string", "description": "The secret in clear, or sealed by `berry secret seal`." },
             place("file", "A file that holds the secret, relative to the configuration file."),
             place("env", "An environment variable that holds the secret."),
         ]

@@ -1,4 +1,4 @@
-//! Strings that hold a secret: in clear, or where to find it. No message here holds a byte of one.
+//! Strings that hold a secret: in clear, sealed, or where to find it. No message here holds a byte of one.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,6 +12,8 @@ use crate::raw::{RawNode, RawTable, RawValue};
 use crate::reader::Reader;
 use crate::registry::Rule;
 use crate::rule::{self, Misfit};
+use crate::seal;
+use crate::secret_fields::SecretField;
 
 /// No key or token is longer; a wrong path to a big file must not fill the memory.
 const LONGEST: u64 = 64 << 10;
@@ -22,8 +24,7 @@ impl Reader<'_> {
         let read = match &node.value {
             RawValue::Text(text) => {
                 self.masks.push(node.span.clone());
-                self.clear_secrets |= !text.is_empty();
-                clear(text)
+                self.written(text, node, place)
             }
             RawValue::Table(table) => self.reference(name, node, table, place),
             value => {
@@ -32,6 +33,31 @@ impl Reader<'_> {
             }
         };
         read.map_err(|misfit| self.misfit(name, place, misfit)).ok()
+    }
+
+    /// A secret that stands in the file itself.
+    fn written(&mut self, text: &str, node: &RawNode, place: &Place) -> Result<Secret, Misfit> {
+        let secret = Secret::new(text.to_owned());
+        self.secrets.push(SecretField {
+            path: place.path.clone(),
+            text: secret.clone(),
+            is_sealed: seal::is_sealed(text),
+            span: node.span.clone(),
+        });
+        if seal::is_sealed(text) {
+            return self.sealed(text, place);
+        }
+        self.clear_secrets |= !text.is_empty();
+        Ok(secret)
+    }
+
+    fn sealed(&mut self, text: &str, place: &Place) -> Result<Secret, Misfit> {
+        if self.keys.is_first_use() && !self.keys.is_credential {
+            file_mode::check(&mut self.problems, place, "the key file of the sealed values", &self.keys.path);
+        }
+        let keys = self.keys.ring().as_ref();
+        let keys = keys.map_err(|fault| Misfit::new(format!("is sealed, and {fault}"), fault.remedy()))?;
+        keys.open(&place.path, text).map_err(|fault| Misfit::new(fault.told(), fault.remedy(&place.path)))
     }
 
     fn reference(&mut self, name: &str, node: &RawNode, table: &RawTable, place: &Place) -> Result<Secret, Misfit> {
@@ -58,14 +84,8 @@ impl Reader<'_> {
     }
 }
 
-const LATER: &str = "until a later version brings that, write it in clear, or as { file = \"…\" } or { env = \"…\" }";
-
-fn clear(text: &str) -> Result<Secret, Misfit> {
-    if text.starts_with("sealed:") {
-        return Err(Misfit::new("is sealed, which is not supported yet in this version", LATER));
-    }
-    Ok(Secret::new(text.to_owned()))
-}
+const LATER: &str =
+    "until a later version brings that, write it in clear, sealed, or as { file = \"…\" } or { env = \"…\" }";
 
 fn from_file(path: &Path) -> Result<Secret, Misfit> {
     let mut text = String::new();

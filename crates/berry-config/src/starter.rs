@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use crate::reader::join;
 use crate::registry::{Default, Effect, Key, Rule};
 use crate::rule;
+use crate::seal::token_hash;
 use crate::table::ROOT;
 
 /// A commented configuration that loads: one provider, one model, one user with this token, who may also use the admin API.
@@ -17,7 +19,8 @@ pub fn starter(advanced: bool, token: &str) -> String {
 
 const HEAD: &str = "\
 # Berry's configuration. `berry check` tells whether it is good; `berry init --advanced` shows every key.
-# A string that holds a secret may also be { file = \"key.txt\" } or { env = \"NAME\" }.
+# A string that holds a secret may also be { file = \"key.txt\" } or { env = \"NAME\" }; `berry secret keygen` and
+# `berry secret seal --all` encrypt those that stand here.
 ";
 
 const FORM: &str = "\
@@ -122,9 +125,16 @@ fn note(effect: Effect) -> &'static str {
     }
 }
 
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
+/// The lines of a user that is known by this token, of which the file keeps the hash alone.
+pub fn user_lines(id: &str, token: &str) -> String {
+    format!("[{}]\ntoken_hash = {}\n", join("users", id), quoted(&token_hash(token)))
+}
+
+/// A text as a TOML string on one line.
+pub fn quoted(text: &str) -> String {
+    // With room for all of it: a secret that grew would leave copies behind.
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),

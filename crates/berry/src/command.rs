@@ -6,7 +6,9 @@ mod completions;
 mod demo;
 mod init;
 mod mock;
+mod secret;
 mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ enum Command {
     /// Tries every provider, as `berry check --connect` does
     #[command(hide = true)]
     HealthCheck(check::Check),
+    Secret(secret::Secret),
+    Token(token::Token),
     Mock(mock::Mock),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -67,6 +71,8 @@ impl Cli {
             Some(Command::Init(init)) => init.run(),
             Some(Command::Check(check)) => check.run(),
             Some(Command::HealthCheck(check)) => check.connecting().run(),
+            Some(Command::Secret(secret)) => secret.run(),
+            Some(Command::Token(token)) => token.run(),
             Some(Command::Mock(mock)) => mock.run(),
             Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Completions(completions)) => completions.run(),

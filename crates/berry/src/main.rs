@@ -3,6 +3,7 @@
 
 mod assemble;
 mod command;
+mod files;
 mod limits;
 mod logging;
 mod memory;

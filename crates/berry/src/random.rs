@@ -15,8 +15,8 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Failure> {
     Ok(bytes)
 }
 
-/// A user's token: 192 bits, in letters and digits that need no quoting anywhere.
+/// A user's token: 256 bits, in letters and digits that need no quoting anywhere.
 pub(crate) fn token() -> Result<String, Failure> {
-    let hex: String = bytes::<24>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("berry-{hex}"))
 }

@@ -16,8 +16,7 @@ pub(crate) static TABLE: Table = Table::new(
         Key::optional(
             "key_file",
             Rule::Path,
-            "The key that opens sealed values. Unset: `berry.key` beside the configuration file.",
-        )
-        .later(),
+            "The key file that opens sealed values. Unset: systemd's credential `berry.key`, else `berry.key` beside this file.",
+        ),
     ],
 );

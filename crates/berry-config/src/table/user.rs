@@ -75,20 +75,23 @@ fn token(t: &Checked, reader: &mut Reader<'_>) -> Option<UserToken> {
 }
 
 fn plain(t: &Checked, reader: &mut Reader<'_>, token: Secret) -> Option<UserToken> {
-    let text = token.expose();
-    let fault = if text.len() < SHORTEST {
-        Some("is shorter than 16 bytes")
-    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Some("holds white space or control characters")
-    } else {
-        None
-    };
-    if let Some(fault) = fault {
+    if let Err(fault) = check_token(token.expose()) {
         let remedy = "write at least 16 bytes without white space; `berry init` makes a random one";
         reader.problems.error(&t.at("token"), format!("`token` {fault}"), remedy);
         return None;
     }
     Some(UserToken::Plain(token))
+}
+
+/// Whether a text can be a user's token; if not, what is wrong with it.
+pub fn check_token(text: &str) -> Result<(), &'static str> {
+    if text.len() < SHORTEST {
+        Err("is shorter than 16 bytes")
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Err("holds white space or control characters")
+    } else {
+        Ok(())
+    }
 }
 
 fn hashed(t: &Checked, reader: &mut Reader<'_>, hash: &Secret) -> Option<UserToken> {

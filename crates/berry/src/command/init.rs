@@ -1,14 +1,11 @@
 //! `berry init`: a configuration to start from.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::outcome::{Failure, Outcome, Status};
-use crate::{random, terminal};
+use crate::outcome::{Outcome, Status};
+use crate::{files, random, terminal};
 
 /// Writes a commented configuration to start from
 #[derive(Args)]
@@ -29,24 +26,11 @@ impl Init {
             terminal::out(&text);
             return Ok(Status::Done);
         }
-        write_new(&self.output, &text)?;
+        // It holds a token, and keys will be put in.
+        files::create(&self.output, &text)?;
         terminal::out(&next_steps(&self.output, &token));
         Ok(Status::Done)
     }
-}
-
-/// Writes a file that only its owner may read: it holds a token, and keys will be put in.
-fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
-    let shown = path.display();
-    let refuse = |error: std::io::Error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::new(
-            format!("{shown} exists already, and is left as it is"),
-            "name another file with --output, or move this one away",
-        ),
-        _ => Failure::new(format!("cannot write {shown}: {error}"), "name another file with --output"),
-    };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)
 }
 
 fn next_steps(path: &Path, token: &str) -> String {

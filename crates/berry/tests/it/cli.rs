@@ -28,7 +28,9 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 #[test]
 fn every_command_has_help_and_mocks_help_lists_every_fault() {
     let aliases = ["generate-config", "validate-config"];
-    for command in ["serve", "demo", "init", "check", "mock", "bench", "completions"].into_iter().chain(aliases) {
+    for command in
+        ["serve", "demo", "init", "check", "mock", "bench", "secret", "token", "completions"].into_iter().chain(aliases)
+    {
         assert_eq!(run(&[command, "--help"]).status, Some(0), "{command}");
     }
     let help = run(&["mock", "--help"]).stdout;

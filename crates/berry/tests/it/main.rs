@@ -17,5 +17,6 @@ mod load;
 mod logs;
 mod overload;
 mod room;
+mod secrets;
 mod serve;
 mod slow_clients;
