@@ -27,7 +27,7 @@ mod table;
 
 pub use config::{
     Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
-    Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use listen::{ListenError, parse_listen};
 pub use load::{Loaded, load, load_file};
