@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use berry_http1::{push_decimal, push_field};
+use berry_http1::push_field;
 use berry_policy::WindowStanding;
 use berry_vocab::{Code, Dice, Failure};
 
@@ -17,6 +17,10 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 /// By how much a wait is stretched at most, by chance, so that those who were refused together do not return together (failure
 /// model, C4).
 const JITTER: f64 = 0.25;
+
+/// The fields that tell how a user's limit of requests stands: its amount, what remains, when it is whole again.
+const FIELDS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 
 /// Lets a user's request in, and charges its limits with it.
 ///
@@ -53,15 +57,15 @@ pub(crate) fn user(user: &User, ticket: &mut Ticket) -> Result<(), Failure> {
 
 /// Writes the field lines that tell a limited user how its tightest limit of requests stands.
 pub(crate) fn push_standing(standing: &WindowStanding, fields: &mut Vec<u8>) {
-    for (name, number) in [
-        (&b"x-ratelimit-limit-requests: "[..], standing.limit),
-        (b"x-ratelimit-remaining-requests: ", standing.remaining),
-    ] {
-        fields.extend_from_slice(name);
-        push_decimal(fields, u64::from(number));
-        fields.extend_from_slice(b"\r\n");
+    let reset = openai_duration(standing.reset);
+    for (name, value) in FIELDS.iter().zip([standing.limit.to_string(), standing.remaining.to_string(), reset]) {
+        push_field(fields, name.as_bytes(), value.as_bytes());
     }
-    push_field(fields, b"x-ratelimit-reset-requests", openai_duration(standing.reset).as_bytes());
+}
+
+/// Whether a backend's field of that name gives way to the request's own: two that disagree would tell a client nothing.
+pub(crate) fn replaces(ticket: &Ticket, name: &[u8]) -> bool {
+    ticket.rate.is_some() && FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
 }
 
 /// A time in OpenAI's form: `1s`, `6m0s`, `23h59m12s`. In whole seconds, rounded up: who comes then is not early.

@@ -215,3 +215,20 @@ async fn what_is_used_up_is_kept_over_a_reload_and_judged_by_the_new_limits() {
     assert_eq!(report::rate_limit_usage(&berry.gateway, &next, Some("bob"))[0]["limits"], Value::Array(Vec::new()));
     assert!(report::rate_limit_usage(&berry.gateway, &next, Some("nobody")).is_empty());
 }
+
+#[tokio::test]
+async fn a_limited_user_is_told_its_own_limit_and_not_the_accounts() {
+    let forward = |text: String| {
+        text.replace(
+            "[providers.first]\n",
+            "[providers.first]\nforward_response_headers = [\"X-RateLimit-Limit-Requests\", \"x-ratelimit-limit-tokens\"]\n",
+        )
+    };
+    for (limits, shown) in [("requests_per_hour = 10", "10"), ("", "10000")] {
+        let berry = Berry::with(|text| forward(limited(limits)(text))).await;
+        berry.first.script(Script::new().header("x-ratelimit-limit-tokens", "7"));
+        let answer = berry.chat("single").await;
+        let told: Vec<_> = answer.fields.iter().filter(|(name, _)| name == "x-ratelimit-limit-requests").collect();
+        assert_eq!((told.len(), told[0].1.as_str(), answer.field("x-ratelimit-limit-tokens")), (1, shown, Some("7")));
+    }
+}
