@@ -7,6 +7,7 @@ mod metrics;
 mod model_weights;
 mod openapi;
 mod providers_test;
+mod rate_limit_usage;
 mod system_stats;
 
 use axum::Router;
@@ -25,6 +26,8 @@ pub(crate) struct Endpoint {
     summary: &'static str,
     handler: fn() -> MethodRouter<Control>,
     is_posted: bool,
+    /// What a list may be narrowed to, by name, and what that means.
+    filter: Option<(&'static str, &'static str)>,
 }
 
 /// Who may call.
@@ -69,6 +72,14 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
     )
     .posted(),
     Endpoint::new(
+        "/admin/rate-limit-usage",
+        Role::Admin,
+        Kind::List,
+        "what users have used of their limits, and how many requests each limit has refused",
+        || get(rate_limit_usage::get),
+    )
+    .narrowed_by("user_id", "of this user alone"),
+    Endpoint::new(
         "/admin/system-stats",
         Role::Admin,
         Kind::Object,
@@ -87,12 +98,18 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self { path, role, kind, summary, handler, is_posted: false }
+        Self { path, role, kind, summary, handler, is_posted: false, filter: None }
     }
 
     /// It does something, and is called with POST.
     const fn posted(mut self) -> Self {
         self.is_posted = true;
+        self
+    }
+
+    /// Its list may be narrowed.
+    const fn narrowed_by(mut self, parameter: &'static str, meaning: &'static str) -> Self {
+        self.filter = Some((parameter, meaning));
         self
     }
 }

@@ -26,6 +26,9 @@ struct Asked {
     cursor: Option<usize>,
 }
 
+/// What the query of an endpoint holds that takes more than the part of a list; nothing else is taken.
+pub(crate) struct Parameters<T>(pub(crate) T);
+
 /// No parameter at all is taken.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +37,15 @@ pub(crate) struct NoParameters {}
 // === impl Page ===
 
 impl Page {
+    /// So many of a list, from a cursor on.
+    pub(crate) fn new(limit: Option<usize>, cursor: Option<usize>) -> Result<Self, ApiError> {
+        let limit = limit.unwrap_or(USUAL);
+        if !(1..=LARGEST).contains(&limit) {
+            return Err(ApiError::invalid(format!("`limit` is from 1 to {LARGEST}")));
+        }
+        Ok(Self { limit, start: cursor.unwrap_or(0) })
+    }
+
     /// This part of the list.
     pub(crate) fn cut(&self, list: Vec<Value>) -> Value {
         let end = self.start.saturating_add(self.limit);
@@ -49,11 +61,15 @@ impl<S: Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let asked = parameters::<Asked>(parts)?;
-        let limit = asked.limit.unwrap_or(USUAL);
-        if !(1..=LARGEST).contains(&limit) {
-            return Err(ApiError::invalid(format!("`limit` is from 1 to {LARGEST}")));
-        }
-        Ok(Self { limit, start: asked.cursor.unwrap_or(0) })
+        Self::new(asked.limit, asked.cursor)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parameters(parts).map(Self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berry_policy::{SmartAi, Strategy};
+use berry_policy::{RequestLimits, SmartAi, Strategy};
 use berry_vocab::{ModelId, Protocol, ProviderId, Secret, UserId};
 use berry_wire::BaseUrl;
 
@@ -310,6 +310,18 @@ pub struct User {
     pub can_force_backend: bool,
     /// Unix time in seconds after which it is refused.
     pub expires_at: Option<i64>,
+    /// What it may ask for in a time.
+    pub rate_limit: RateLimit,
+}
+
+/// `[users.ID.rate_limit]`, and `max_concurrent_requests` of the user
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RateLimit {
+    /// Requests in a time.
+    pub requests: RequestLimits,
+    /// Requests at once, at least 1; `None`: no limit.
+    pub concurrent_requests: Option<u32>,
 }
 
 /// `token` or `token_hash`

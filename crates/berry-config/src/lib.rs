@@ -30,7 +30,7 @@ mod table;
 
 pub use config::{
     Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
-    Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use key_file::{KeyFileFault, read_keys};
 pub use listen::{ListenError, parse_listen};

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests; a panic is how a test fails")]
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,11 +36,9 @@ fn read(path: &Path) -> (Config, Vec<String>) {
     (loaded.config.unwrap_or_else(|| panic!("{told}")), warnings)
 }
 
-/// Warnings that an example has to have: its keys and tokens are placeholders, and some of its keys come into effect later.
+/// Warnings that an example has to have: its keys and tokens are placeholders.
 fn is_expected(warning: &str) -> bool {
-    warning.ends_with("is a placeholder")
-        || warning.ends_with("is an example's")
-        || warning == "`rate_limit` is accepted but not in effect yet in this version"
+    warning.ends_with("is a placeholder") || warning.ends_with("is an example's")
 }
 
 #[test]
@@ -102,6 +101,9 @@ fn the_classic_file_means_what_it_says() {
     assert_eq!(config.users[0].allowed_models, None);
     let allowed = config.users[1].allowed_models.as_deref();
     assert_eq!(allowed, Some(&[ModelId::new("gpt-4"), ModelId::new("claude-3-sonnet")][..]));
+    let requests = config.users[0].rate_limit.requests;
+    let limits = [requests.per_minute, requests.per_hour, requests.per_day];
+    assert_eq!(limits.map(|limit| limit.map_or(0, NonZeroU32::get)), [100, 5000, 50_000]);
 }
 
 #[test]

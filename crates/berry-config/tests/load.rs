@@ -348,3 +348,24 @@ proptest! {
         prop_assert!(!told.contains("7c41") && !told.contains("5b1d"), "{told}");
     }
 }
+
+#[test]
+fn a_user_has_one_limit_of_requests_at_once_whichever_name_it_is_given_by() {
+    for (keys, at_once) in [
+        ("", None),
+        ("max_concurrent_requests = 4", Some(4)),
+        ("[users.me.rate_limit]\nconcurrent_requests = 3", Some(3)),
+        ("max_concurrent_requests = 4\n[users.me.rate_limit]\nconcurrent_requests = 3", Some(3)),
+        ("max_concurrent_requests = 2\n[users.me.rate_limit]\nconcurrent_requests = 3", Some(2)),
+    ] {
+        let loaded = load(&format!("{GOOD}{keys}"), Path::new("config.toml"));
+        assert_eq!(loaded.problems, [], "{keys}");
+        assert_eq!(loaded.config.unwrap().users[0].rate_limit.concurrent_requests, at_once, "{keys}");
+    }
+}
+
+#[test]
+fn limits_of_tokens_are_known_and_said_not_to_hold_yet() {
+    let told = messages(&format!("{GOOD}[users.me.rate_limit]\ntokens_per_minute = 1000\nrequests_per_minute = 9"));
+    assert_eq!(told, ["`tokens_per_minute` is accepted but not in effect yet in this version"]);
+}

@@ -1,9 +1,9 @@
 //! Decisions: which backend and key a request goes to, what outcomes say about their health, when to check it, and whether
-//! another try, or a second one beside the first, is allowed. Pure: time ([`Moment`](berry_vocab::Moment)) and dice
-//! ([`Dice`](berry_vocab::Dice)) are arguments.
+//! another try, or a second one beside the first, or the request at all, is allowed. Pure: time
+//! ([`Moment`](berry_vocab::Moment)) and dice ([`Dice`](berry_vocab::Dice)) are arguments.
 //!
 //! It knows numbers about backends. It must not know what a backend is: no HTTP, no protocol, no configuration file, no lock.
-//! Who holds these values (and under which lock) is the caller's affair.
+//! Who holds these values (and under which lock) is the caller's affair; but [`RequestRate`] may be shared as it is.
 
 mod balance;
 mod bucket;
@@ -17,6 +17,7 @@ mod health;
 mod hedge;
 mod keys;
 mod latency;
+mod limit;
 mod outcome;
 mod retry;
 mod smart_ai;
@@ -34,6 +35,7 @@ pub use health::{Health, HealthRules, State, may_open_soft, panic_pick};
 pub use hedge::{HedgeAfter, HedgeBudget, HedgeRules};
 pub use keys::{KeyStanding, Quarantine, is_last_usable, key_soonest, pick_key};
 pub use latency::Latencies;
+pub use limit::{RequestLimits, RequestRate, Window, WindowStanding, WindowStandings};
 pub use outcome::{FailureKind, OutcomeClass};
 pub use retry::{Visits, backoff};
 pub use smart_ai::SmartAi;

@@ -30,7 +30,7 @@ mod upstream;
 mod worker;
 
 pub use gateway::{Gateway, Phase};
-pub use live::{BackendLive, Live, ModelLive, Numbers, ProviderLive, Rules, Standing};
+pub use live::{BackendLive, Live, ModelLive, Numbers, ProviderLive, Rules, Standing, UserLimit, UserLive};
 pub use serve::{Workers, WorkersOptions, serve_connection, server_tls};
 pub use snapshot::{Snapshot, Surroundings};
 pub use worker::Worker;

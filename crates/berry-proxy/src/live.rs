@@ -1,4 +1,4 @@
-//! Live numbers: health, latency, requests in flight, cooldowns, budgets. They lie beside the snapshot, by identity, so that a
+//! Live numbers: health, latency, requests in flight, cooldowns, budgets, what users have taken of their limits. They lie beside the snapshot, by identity, so that a
 //! reload loses none.
 
 mod accounts;
@@ -6,12 +6,13 @@ mod backend;
 mod bound;
 mod model;
 mod room;
+mod user;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use berry_policy::{BudgetRules, HealthRules, SmartAi};
-use berry_vocab::{BackendKey, ModelId, Moment, ProviderId};
+use berry_vocab::{BackendKey, ModelId, Moment, ProviderId, UserId};
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
@@ -22,6 +23,7 @@ pub(crate) use backend::{CheckOutcome, Ending};
 pub(crate) use bound::{Bound, BoundTo};
 pub use model::ModelLive;
 pub(crate) use room::{Full, Room, Slot, Slots};
+pub use user::{UserLimit, UserLive};
 
 /// The rules by which outcomes change the numbers.
 #[derive(Clone, Debug)]
@@ -40,6 +42,7 @@ pub struct Live {
     backends: Mutex<HashMap<BackendKey, Arc<BackendLive>>>,
     providers: Mutex<HashMap<ProviderId, Arc<ProviderLive>>>,
     models: Mutex<HashMap<ModelId, Arc<ModelLive>>>,
+    users: Mutex<HashMap<UserId, Arc<UserLive>>>,
     selections: Mutex<HashMap<(ModelId, BackendKey), Arc<AtomicU64>>>,
     /// Which account knows what state.
     pub(crate) bound: Bound,
@@ -60,6 +63,17 @@ impl Live {
     /// The numbers of a model.
     pub fn model(&self, model: &ModelId, now: Moment) -> Arc<ModelLive> {
         self.models.lock().entry(model.clone()).or_insert_with(|| Arc::new(ModelLive::new(now))).clone()
+    }
+
+    /// The numbers of a user.
+    pub fn user(&self, id: &UserId) -> Arc<UserLive> {
+        self.users.lock().entry(id.clone()).or_default().clone()
+    }
+
+    /// Forgets the users that no snapshot and no request knows any more: however often the configuration changes, there are
+    /// numbers for those alone who stand in it.
+    pub(crate) fn forget_former_users(&self) {
+        self.users.lock().retain(|_, live| Arc::strong_count(live) > 1);
     }
 
     /// How often a model's strategy chose a backend.

@@ -1,5 +1,7 @@
 //! Pages that Berry answers itself: what it is, how it is, which models there are, and its metrics.
 
+use std::sync::Arc;
+
 use berry_http1::push_field;
 use berry_vocab::{Code, Failure, Protocol};
 use berry_wire::ModelCard;
@@ -26,23 +28,30 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
         Page::Index => json_parts(200, &index()),
         Page::Live => json_parts(200, &json!({"status": "live"})),
         Page::Ready => ready(&gateway),
-        Page::Health => health(&gateway, &ticket.snapshot, caller(request, ticket).is_ok_and(|user| user.is_admin)),
+        Page::Health => {
+            let is_admin = caller(request, ticket).is_ok_and(|user| user.is_admin);
+            health(&gateway, &ticket.snapshot, is_admin)
+        }
         Page::Metrics => metrics(&gateway, request, ticket)?,
         Page::ListModels { beta } => {
             ticket.dialect = models_dialect(request, beta);
-            list_models(caller(request, ticket)?, ticket)
+            list_models(&*caller(request, ticket)?, ticket)
         }
         Page::GetModel { id, beta } => {
             ticket.dialect = models_dialect(request, beta);
-            get_model(caller(request, ticket)?, id, ticket)?
+            get_model(&*caller(request, ticket)?, id, ticket)?
         }
     };
     ticket.end(Outcome::Answered);
     Ok(parts)
 }
 
-fn caller<'t>(request: &Request, ticket: &'t Ticket) -> Result<&'t User, Failure> {
-    identify::caller(request, ticket.dialect, &ticket.snapshot.users, ticket.unix_seconds()).map(|user| &**user)
+/// Who asks. Pages do not count against its limits.
+fn caller(request: &Request, ticket: &mut Ticket) -> Result<Arc<User>, Failure> {
+    let users = &ticket.snapshot.users;
+    let user = identify::caller(request, ticket.dialect, users, ticket.unix_seconds())?.clone();
+    ticket.user = Some(user.clone());
+    Ok(user)
 }
 
 fn json_parts(status: u16, value: &Value) -> Parts {
@@ -88,7 +97,7 @@ fn health(gateway: &Gateway, snapshot: &Snapshot, detailed: bool) -> Parts {
 }
 
 /// For admin tokens, and for scrapers on this machine that no proxy speaks for.
-fn metrics(gateway: &Gateway, request: &Request, ticket: &Ticket) -> Result<Parts, Failure> {
+fn metrics(gateway: &Gateway, request: &Request, ticket: &mut Ticket) -> Result<Parts, Failure> {
     let is_local =
         request.peer.ip().to_canonical().is_loopback() && !request.fields().any(|(name, _)| is_of_forwarding(name));
     let carries_credential = berry_wire::CREDENTIAL_HEADERS.iter().any(|name| request.field(name).is_some());

@@ -16,7 +16,7 @@ use crate::client::{BodyError, Client, Request};
 use crate::pages;
 use crate::routes::{self, Target};
 use crate::station::call::{self, Inquiry, NoAnswer};
-use crate::station::{Outcome, Ticket, admit, identify, route, vigil};
+use crate::station::{Outcome, Ticket, admit, identify, limit, route, vigil};
 use crate::worker::Worker;
 
 /// Status, head and content of an answer, before Berry's own fields are added.
@@ -125,7 +125,8 @@ async fn let_in<C: Client>(
     let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
     ticket.user = Some(user.clone());
     ticket.worker.gateway.body_memory.pressure.admit()?; // 4 admit: is there memory
-    ticket.slots[0] = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
+    limit::user(user, ticket)?; // 4 admit: the user's own limits
+    ticket.slots.gateway = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
 
     if is_coded(request) {
         let message = "a body with a content coding is not taken; send it as it is, without content-encoding";
@@ -138,9 +139,9 @@ async fn let_in<C: Client>(
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
     let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
-    ticket.slots[1] = admit::model(&plan, client).await?; // 4 admit: the model
+    ticket.slots.model = admit::model(&plan, client).await?; // 4 admit: the model
 
-    // Rates, tokens and budgets take their place here, holding a reservation in the ticket.
+    // Tokens and budgets take their place here, holding a reservation in the ticket.
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 
@@ -199,6 +200,9 @@ fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
         fields.extend_from_slice(b"berry-attempts: ");
         push_decimal(&mut fields, u64::from(ticket.attempts));
         fields.extend_from_slice(b"\r\n");
+    }
+    if let Some(standing) = ticket.rate() {
+        limit::push_standing(&standing, &mut fields);
     }
     ticket.worker.push_date(ticket.opened_unix_millis / 1000, &mut fields);
     ticket.begin_answer(status);

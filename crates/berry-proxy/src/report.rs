@@ -1,6 +1,8 @@
 //! What the gateway can say of itself: the health of models and backends, the shares that strategies give, all metrics. One
 //! source for the data listener, the admin listener and the log.
 
+mod limits;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use crate::live::{Numbers, Standing};
 use crate::metrics::Exposition;
 use crate::snapshot::{Model, Snapshot, Target};
 use crate::station::choose;
+
+pub use limits::rate_limit_usage;
 
 /// The health of everything that is configured.
 pub struct HealthReport {
@@ -115,6 +119,7 @@ pub fn metrics(gateway: &Gateway, snapshot: &Snapshot) -> String {
     }
     expose_backends(gateway, snapshot, &mut out);
     expose_selections(snapshot, &mut out);
+    limits::expose(snapshot, &mut out);
     out.family("berry_config_generation", "gauge", "Number of the configuration in force.");
     out.sample("berry_config_generation", &[], gateway.generation() as f64);
     out.into_text()

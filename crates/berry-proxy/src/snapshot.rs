@@ -78,7 +78,7 @@ impl Snapshot {
         patterns.sort_by_key(|&i| std::cmp::Reverse(models.get(i).map_or(0, |m| m.name.len())));
         let named = |(i, model): (usize, &Arc<Model>)| (!model.is_pattern()).then(|| (model.name.clone(), i));
         Ok(Self {
-            users: Users::new(&config.users),
+            users: Users::new(&config.users, around.live),
             by_name: models.iter().enumerate().filter_map(named).collect(),
             models,
             patterns,

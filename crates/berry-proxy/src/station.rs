@@ -1,11 +1,12 @@
 //! The stations on the path of a request, one file each, in the order in which a request passes them. The path itself stands in
-//! [`crate::path`]. Recall (6) has its place there and comes with the cache; of admit (4), what concerns users comes
-//! with their limits.
+//! [`crate::path`]. Recall (6) has its place there and comes with the cache; of admit (4), `limit` is what concerns
+//! users, and `admit` all else.
 
 pub(crate) mod admit;
 pub(crate) mod call;
 pub(crate) mod choose;
 pub(crate) mod identify;
+pub(crate) mod limit;
 mod maker;
 mod relay;
 pub(crate) mod route;

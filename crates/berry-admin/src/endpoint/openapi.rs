@@ -54,10 +54,14 @@ fn operation(endpoint: &Endpoint) -> Value {
     if endpoint.is_posted {
         operation["requestBody"] = json!({"content": {"application/json": {"schema": {"type": "object"}}}});
     } else if endpoint.kind == Kind::List {
-        operation["parameters"] = json!([
-            {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}},
-            {"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "`next` of the page before"},
-        ]);
+        let page = [
+            json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}}),
+            json!({"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "`next` of the page before"}),
+        ];
+        let filter = endpoint.filter.map(|(name, meaning)| {
+            json!({"name": name, "in": "query", "schema": {"type": "string"}, "description": meaning})
+        });
+        operation["parameters"] = page.into_iter().chain(filter).collect();
     }
     operation
 }

@@ -32,16 +32,23 @@ pub(crate) static TABLE: Table = Table::new(
         ),
         Key::new("can_force_backend", Rule::Flag, "false", "Whether its requests may name a provider."),
         Key::optional("expires_at", Rule::Instant, "When its token ends. Unset: never."),
-        Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it may ask for in a time.")
-            .later_saying("the limits are checked but not enforced: this user is not limited until a later version"),
+        Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it may ask for in a time."),
         Key::new("allowed_ips", Rule::Nets, "[]", "Addresses that it may come from; empty: all.").refused(),
-        Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit.")
-            .later(),
+        Key::optional(
+            "max_concurrent_requests",
+            Rule::Whole(1, ANY_WHOLE),
+            "Requests at once, as `concurrent_requests` in `rate_limit`; where both are given the smaller one holds. Unset: \
+             no limit.",
+        ),
     ],
 );
 
 pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) -> Option<User> {
     let allowed = t.strings("allowed_models");
+    let mut rate_limit = rate_limit::build(&t.table("rate_limit", &rate_limit::TABLE));
+    // Two names of one limit: where both are given, both are to hold.
+    let at_once = [rate_limit.concurrent_requests, t.count("max_concurrent_requests")];
+    rate_limit.concurrent_requests = at_once.into_iter().flatten().min();
     Some(User {
         id: UserId::new(&t.id),
         name: t.text("name").unwrap_or_else(|| t.id.clone()),
@@ -51,6 +58,7 @@ pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) ->
         tags: t.strings("tags"),
         can_force_backend: t.flag("can_force_backend"),
         expires_at: t.instant("expires_at"),
+        rate_limit,
     })
 }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
-use berry_config::UserToken;
+use berry_config::{RateLimit, UserToken};
 use berry_vocab::{ModelId, UserId};
 use foldhash::{HashMap, HashSet};
+
+use crate::live::{Live, UserLimit, UserLive};
 
 /// Who may ask for what.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct User {
     pub(crate) is_admin: bool,
     pub(crate) may_force_backend: bool,
     expires_at: Option<i64>,
+    pub(crate) limits: RateLimit,
+    pub(crate) live: Arc<UserLive>,
 }
 
 /// All enabled users, by the keyed hash of their tokens.
@@ -28,7 +32,8 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    pub(crate) fn new(users: &[berry_config::User]) -> Self {
+    pub(crate) fn new(users: &[berry_config::User], live: &Live) -> Self {
+        live.forget_former_users();
         // From the system: the crypto library's own generator takes tens of milliseconds to seed, which only TLS should pay.
         let mut seed = [0; 32];
         let key = getrandom::fill(&mut seed).ok().map(|()| hmac::Key::new(HMAC_SHA256, &seed));
@@ -39,7 +44,7 @@ impl Users {
                 UserToken::Sha256(hash) => *hash,
             };
             if let Some(keyed) = table.keyed(&sha256) {
-                table.by_token.insert(keyed, Arc::new(User::new(user)));
+                table.by_token.insert(keyed, Arc::new(User::new(user, live)));
             }
         }
         table
@@ -51,6 +56,13 @@ impl Users {
         self.by_token.get(&keyed).filter(|user| user.expires_at.is_none_or(|at| unix_seconds < at))
     }
 
+    /// All of them, by id.
+    pub(crate) fn all(&self) -> Vec<&User> {
+        let mut all: Vec<&User> = self.by_token.values().map(|user| &**user).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
     /// A process without a source of randomness has no key, and so lets nobody in.
     fn keyed(&self, sha256: &[u8; 32]) -> Option<[u8; 32]> {
         hmac::sign(self.key.as_ref()?, sha256).as_ref().try_into().ok()
@@ -58,7 +70,7 @@ impl Users {
 }
 
 impl User {
-    fn new(user: &berry_config::User) -> Self {
+    fn new(user: &berry_config::User, live: &Live) -> Self {
         let is_admin = user.tags.iter().any(|tag| tag == "admin");
         Self {
             id: user.id.clone(),
@@ -67,12 +79,22 @@ impl User {
             is_admin,
             may_force_backend: is_admin || user.can_force_backend,
             expires_at: user.expires_at,
+            limits: user.rate_limit,
+            live: live.user(&user.id),
         }
     }
 
     /// Whether it may use the model.
     pub(crate) fn may_use(&self, model: &ModelId) -> bool {
         self.allowed_models.as_ref().is_none_or(|allowed| allowed.contains(model))
+    }
+
+    /// Whether it is limited in this way.
+    pub(crate) fn has_limit(&self, by: UserLimit) -> bool {
+        match by {
+            UserLimit::Requests(window) => self.limits.requests.of(window).is_some(),
+            UserLimit::AtOnce => self.limits.concurrent_requests.is_some(),
+        }
     }
 
     /// Whether its tags let it use a backend with these: without tags on either side anything goes, else one must be shared.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_http1::Method;
-use berry_policy::{FailureKind, OutcomeClass, State};
+use berry_policy::{FailureKind, OutcomeClass, State, WindowStanding};
 use berry_vocab::{Code, Moment, Protocol};
 
 use crate::client::Request;
@@ -48,13 +48,25 @@ pub(crate) struct Ticket {
     pub(crate) attempt: Option<Attempt>,
     /// Where the request's task is woken when there is no more time for what is in flight.
     pub(crate) place: Place,
-    /// Places that the request takes: of the whole gateway, of its model.
-    pub(crate) slots: [Option<Slot>; 2],
+    pub(crate) slots: Taken,
+    /// How the user's tightest limit of requests stood once it had been charged with this one.
+    pub(crate) rate: Option<WindowStanding>,
     pub(crate) status: u16,
     /// Time that upstreams took until the answer began.
     pub(crate) upstream_time: Duration,
     pub(crate) first_byte: Option<Moment>,
     outcome: Outcome,
+}
+
+/// Places that a request takes, where their number is limited, until its ticket is settled.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// Of its user.
+    pub(crate) user: Option<Slot>,
+    /// Of the whole gateway.
+    pub(crate) gateway: Option<Slot>,
+    /// Of its model.
+    pub(crate) model: Option<Slot>,
 }
 
 impl Ticket {
@@ -76,7 +88,8 @@ impl Ticket {
             attempts: 0,
             attempt: None,
             place: Place::new(worker.clone()),
-            slots: [None, None],
+            slots: Taken::default(),
+            rate: None,
             status: 0,
             upstream_time: Duration::ZERO,
             first_byte: None,
@@ -88,6 +101,15 @@ impl Ticket {
     /// Wall time when it was opened, in seconds since 1970.
     pub(crate) fn unix_seconds(&self) -> i64 {
         (self.opened_unix_millis / 1000).cast_signed()
+    }
+
+    /// How the user's tightest limit of requests stands; `None`: there is none.
+    pub(crate) fn rate(&self) -> Option<WindowStanding> {
+        // What was not let in, and what does not count, has charged nothing and is told how things are.
+        self.rate.or_else(|| {
+            let user = self.user.as_ref().filter(|user| !user.limits.requests.is_empty())?;
+            user.live.rate.tightest(&user.limits.requests, self.worker.now())
+        })
     }
 
     /// Notes what the request is for.

@@ -20,7 +20,7 @@ use crate::path::{self, Parts, Prepared};
 use crate::routes::{self, Target};
 use crate::station::call::NoAnswer;
 use crate::station::relay::{Cut, Flow};
-use crate::station::{Outcome, Ticket};
+use crate::station::{Outcome, Ticket, limit};
 use crate::upstream::Piece;
 use crate::worker::Worker;
 
@@ -58,7 +58,7 @@ pub(crate) async fn call<C: Client>(
     every: Duration,
 ) -> Option<Answer> {
     let worker = ticket.worker.clone();
-    let (request_id, unix_seconds) = (ticket.request_id.clone(), ticket.unix_seconds());
+    let (request_id, unix_seconds, rate) = (ticket.request_id.clone(), ticket.unix_seconds(), ticket.rate);
     let Ok(Target::Call(called)) = routes::find(request.method(), request.method_name(), request.path()) else {
         return None;
     };
@@ -74,6 +74,9 @@ pub(crate) async fn call<C: Client>(
     let mut head = begin_head(200);
     push_field(&mut head, b"content-type", b"text/event-stream");
     push_field(&mut head, b"x-request-id", request_id.as_bytes());
+    if let Some(standing) = rate {
+        limit::push_standing(&standing, &mut head);
+    }
     worker.push_date(unix_seconds.cast_unsigned(), &mut head);
     let mut deadline = Deadline::default();
     // The first comment goes out at once, with the head.

@@ -399,7 +399,7 @@ pub(crate) enum Dialect {
 pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini];
 
 /// The contract's table of codes: status, OpenAI's type, Anthropic's type, Gemini's status.
-const CODES: [(&str, u16, &str, &str, &str); 23] = [
+const CODES: [(&str, u16, &str, &str, &str); 25] = [
     ("invalid_json", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("json_depth", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_request", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
@@ -412,6 +412,8 @@ const CODES: [(&str, u16, &str, &str, &str); 23] = [
     ("unsupported_media", 415, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("request_timeout", 408, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("expectation_failed", 417, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
+    ("rate_limited", 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
+    ("concurrency_limited", 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
     ("upstream_overloaded", 429, "rate_limit_error", "rate_limit_error", "RESOURCE_EXHAUSTED"),
     ("upstream_connect", 502, "server_error", "api_error", "INTERNAL"),
     ("upstream_error", 502, "server_error", "api_error", "INTERNAL"),

@@ -48,6 +48,20 @@ async fn a_stream_that_is_long_in_coming_is_kept_alive_and_then_comes_unchanged(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_goes_out_early_tells_a_limited_user_its_limit_too() {
+    let limited = |text| every_five_seconds(text) + "\n[users.alice.rate_limit]\nrequests_per_hour = 10\n";
+    on_pipes(limited, async |mut gate| {
+        let mut client = gate.client();
+        ask(&mut client).await;
+        let _upstream = gate.asked(FIRST).await;
+        let (_, fields) = client.head().await.unwrap();
+        let told: Vec<_> = fields.iter().filter(|(name, _)| name.starts_with("x-ratelimit-")).collect();
+        assert_eq!(told.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["10", "9", "6m0s"]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_after_a_comment_is_told_within_the_stream() {
     on_pipes(every_five_seconds, async |mut gate| {
         let mut client = gate.client();

@@ -24,6 +24,7 @@ mod http2;
 mod keepalive;
 mod keys;
 mod leaving;
+mod limits;
 mod passthrough;
 mod patience;
 mod ports;

@@ -2,8 +2,14 @@
 
 use crate::harness::{Folder, Running, TOKEN, USER_TOKEN, chat, config, get, receive, send};
 
-const LOCKED: &[&str] =
-    &["/admin/backend-health", "/admin/model-weights", "/admin/system-stats", "/admin/openapi.json", "/metrics"];
+const LOCKED: &[&str] = &[
+    "/admin/backend-health",
+    "/admin/model-weights",
+    "/admin/rate-limit-usage",
+    "/admin/system-stats",
+    "/admin/openapi.json",
+    "/metrics",
+];
 
 #[test]
 fn admins_see_health_weights_and_the_process() {
@@ -31,6 +37,36 @@ fn admins_see_health_weights_and_the_process() {
         "{described}"
     );
     assert_eq!(running.end(), Some(0));
+}
+
+#[test]
+fn admins_see_what_users_have_used_of_their_limits() {
+    let (_mock, url) = Running::mock(&[]);
+    let limits = "[users.alice.rate_limit]\nrequests_per_day = 2\nconcurrent_requests = 3\n";
+    let text = config(&url, &[("m", "gpt-4o-mini")], "") + limits;
+    let folder = Folder::with(&text);
+    let running = Running::serve(&folder);
+    let (data, admin) = running.addresses();
+    let bearer = format!("Bearer {USER_TOKEN}");
+    let ask = || {
+        let fields = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        receive(send(&data, "POST", "/v1/chat/completions", &fields, r#"{"model":"m","messages":[]}"#)).status
+    };
+    assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
+    let usage = |query: &str| get(&admin, &format!("/admin/rate-limit-usage{query}"), Some(TOKEN));
+    let all = usage("").json();
+    assert_eq!((&all["data"][0]["user"], &all["data"][1]["user"]), (&"alice".into(), &"root".into()));
+    assert_eq!(all["data"][1]["limits"], serde_json::json!([]));
+    let alice = usage("?user_id=alice").json();
+    assert_eq!(alice["data"].as_array().unwrap().len(), 1);
+    let row = |at: usize| {
+        let row = &alice["data"][0]["limits"][at];
+        ["limit", "allowed", "remaining", "refused"].map(|name| row[name].clone())
+    };
+    assert_eq!(serde_json::json!(row(0)), serde_json::json!(["requests_per_day", 2, 0, 1]));
+    assert_eq!(serde_json::json!(row(1)[..2]), serde_json::json!(["concurrent_requests", 3]));
+    assert_eq!(usage("?limit=1&cursor=1").json()["data"][0]["user"], "root");
+    assert_eq!([usage("?user_id=nobody").status, usage("?user=alice").status, usage("?limit=0").status], [400; 3]);
 }
 
 #[test]

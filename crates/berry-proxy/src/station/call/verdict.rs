@@ -19,7 +19,7 @@ use crate::station::call::gate::{Held, Received, Trouble};
 use crate::station::call::race::Outcome;
 use crate::station::call::trial::Trial;
 use crate::station::choose::{Choice, Visit};
-use crate::station::{Maker, Ticket};
+use crate::station::{Maker, Ticket, limit};
 use crate::upstream::AnswerHead;
 
 /// How long a backend is left alone after a rate limit that names no time.
@@ -59,7 +59,7 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
     tell(&trouble, &meaning, ticket);
     let told = trouble.answer.map(|(head, body)| {
         let body = choice.target.provider.blanked(&body).map_or(body, Bytes::from);
-        (head.status(), fields(&head, choice.target), body)
+        (head.status(), fields(&head, choice.target, ticket), body)
     });
     match told {
         Some((status, fields, body)) if trouble.fault.is_final() => {
@@ -155,13 +155,16 @@ fn answer(trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticket: &
             maker,
         })),
     };
-    (head.status(), fields(&head, target), content)
+    (head.status(), fields(&head, target, ticket), content)
 }
 
 /// Status line and those fields of an upstream's answer that cross to the client.
-fn fields(head: &AnswerHead, target: &Target) -> Vec<u8> {
+fn fields(head: &AnswerHead, target: &Target, ticket: &Ticket) -> Vec<u8> {
     let mut out = begin_head(head.status());
     for (name, value) in head.fields() {
+        if limit::replaces(ticket, name) {
+            continue;
+        }
         // Berry asks for identity. A vendor that codes its bytes all the same has them passed on with their name, or the client
         // could not read them.
         if target.provider.gives(name) || name.eq_ignore_ascii_case(b"content-encoding") {

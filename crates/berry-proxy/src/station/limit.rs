@@ -1,0 +1,114 @@
+//! Station 4 for a user: its requests at once and in a time, looked at before a byte of the body is read. Nobody waits here: who is
+//! over a limit is told when to come again, and only what was let in counts.
+
+use std::time::Duration;
+
+use berry_http1::push_field;
+use berry_policy::WindowStanding;
+use berry_vocab::{Code, Dice, Failure};
+
+use crate::live::UserLimit;
+use crate::snapshot::User;
+use crate::station::Ticket;
+
+/// What those are told to wait who have too many requests at once: when one of them ends is not known.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
+/// By how much a wait is stretched at most, by chance, so that those who were refused together do not return together (failure
+/// model, C4).
+const JITTER: f64 = 0.25;
+
+/// The fields that tell how a user's limit of requests stands: its amount, what remains, when it is whole again.
+const FIELDS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+
+/// Lets a user's request in, and charges its limits with it.
+///
+/// # Errors
+/// `concurrency_limited`, `rate_limited`.
+pub(crate) fn user(user: &User, ticket: &mut Ticket) -> Result<(), Failure> {
+    let refuse = |by: UserLimit, code, message: String, wait| {
+        user.live.count_refused(by);
+        let wait = ticket.worker.with_dice(|dice| jittered(wait, dice));
+        Failure::new(code, message).retry_after(wait)
+    };
+    let slot = match user.limits.concurrent_requests {
+        None => None,
+        Some(limit) => Some(user.live.slots.try_take(limit).ok_or_else(|| {
+            let message = format!(
+                "this user has {limit} requests in flight, as many as it may have at once; wait for one of them to end"
+            );
+            refuse(UserLimit::AtOnce, Code::ConcurrencyLimited, message, UNKNOWN_WAIT)
+        })?),
+    };
+    let standing = user.live.rate.take(&user.limits.requests, ticket.started).map_err(|refusing| {
+        let by = UserLimit::Requests(refusing.window);
+        let message = format!(
+            "this user's limit is used up: {} = {}; come again when the time in `retry-after` is over",
+            by.name(),
+            refusing.limit
+        );
+        refuse(by, Code::RateLimited, message, refusing.wait)
+    })?;
+    ticket.slots.user = slot;
+    ticket.rate = standing;
+    Ok(())
+}
+
+/// Writes the field lines that tell a limited user how its tightest limit of requests stands.
+pub(crate) fn push_standing(standing: &WindowStanding, fields: &mut Vec<u8>) {
+    let reset = openai_duration(standing.reset);
+    for (name, value) in FIELDS.iter().zip([standing.limit.to_string(), standing.remaining.to_string(), reset]) {
+        push_field(fields, name.as_bytes(), value.as_bytes());
+    }
+}
+
+/// Whether a backend's field of that name gives way to the request's own: two that disagree would tell a client nothing.
+pub(crate) fn replaces(ticket: &Ticket, name: &[u8]) -> bool {
+    ticket.rate.is_some() && FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+}
+
+/// A time in OpenAI's form: `1s`, `6m0s`, `23h59m12s`. In whole seconds, rounded up: who comes then is not early.
+fn openai_duration(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s}s"),
+        (h, m, s) => format!("{h}h{m}m{s}s"),
+    }
+}
+
+fn jittered(wait: Duration, dice: &mut dyn Dice) -> Duration {
+    wait.mul_f64(1.0 + JITTER * dice.unit())
+}
+
+#[cfg(test)]
+mod tests {
+    use berry_vocab::SeededDice;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_openai_does() {
+        for (millis, text) in [
+            (0, "0s"),
+            (17, "1s"),
+            (1000, "1s"),
+            (59_001, "1m0s"),
+            (360_000, "6m0s"),
+            (3_600_000, "1h0m0s"),
+            (86_352_000, "23h59m12s"),
+            (86_400_000, "24h0m0s"),
+        ] {
+            assert_eq!(openai_duration(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_never_shortened_and_stretched_by_a_quarter_at_most() {
+        let (mut dice, wait) = (SeededDice::new(1), Duration::from_secs(100));
+        let waits: Vec<u64> = (0..1000).map(|_| jittered(wait, &mut dice).as_secs()).collect();
+        assert!(waits.iter().all(|seconds| (100..=125).contains(seconds)));
+        assert!(waits.contains(&100) && waits.contains(&124));
+    }
+}
