@@ -31,6 +31,9 @@ struct Asked {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoParameters {}
 
+/// Parameters of an endpoint's own.
+pub(crate) struct Parameters<T>(pub(crate) T);
+
 // === impl Page ===
 
 impl Page {
@@ -62,6 +65,14 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parameters(parts)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parameters(parts).map(Self)
     }
 }
 

@@ -21,13 +21,14 @@ mod render;
 mod rule;
 mod schema;
 mod secret_text;
+mod shown;
 mod source;
 mod starter;
 mod table;
 
 pub use config::{
-    Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
-    Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    Admin, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme,
+    ProxyUrl, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use listen::{ListenError, parse_listen};
 pub use load::{Loaded, load, load_file};

@@ -21,13 +21,15 @@ pub(crate) struct Reader<'b> {
     pub(crate) masks: Vec<Range<usize>>,
     /// Whether a secret stands in the file itself.
     pub(crate) clear_secrets: bool,
+    /// The files that are named.
+    pub(crate) files: Vec<PathBuf>,
     base: &'b Path,
 }
 
 impl<'b> Reader<'b> {
     /// A walk for a file in the folder `base`.
     pub(crate) fn new(base: &'b Path) -> Self {
-        Self { problems: Problems::default(), masks: Vec::new(), clear_secrets: false, base }
+        Self { problems: Problems::default(), masks: Vec::new(), clear_secrets: false, files: Vec::new(), base }
     }
 
     /// The whole file.
@@ -40,8 +42,9 @@ impl<'b> Reader<'b> {
         self.base.join(path)
     }
 
-    /// Reports a file that is not there.
+    /// Notes a file that is named, and reports one that is not there.
     pub(crate) fn must_exist(&mut self, name: &str, at: &Place, path: &Path) {
+        self.files.push(path.to_owned());
         if !path.is_file() {
             let message = format!("`{name}` names no file: {}", path.display());
             self.problems.error(

@@ -42,6 +42,7 @@ impl Reader<'_> {
         match (entry.key.as_str(), &entry.node.value) {
             ("file", RawValue::Text(path)) => {
                 let path = self.resolve(path);
+                self.files.push(path.clone());
                 file_mode::check(&mut self.problems, place, &format!("the file of `{name}`"), &path);
                 from_file(&path)
             }
