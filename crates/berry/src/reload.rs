@@ -4,6 +4,7 @@
 mod judge;
 mod source;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ impl Reloader {
         let (reload, problems) = came.unwrap_or_else(|refused| refused);
         self.gateway.count_reload(reload);
         let verdict = Verdict { reload, generation: self.gateway.generation(), problems };
-        verdict.log(origin);
+        verdict.log(origin, &self.place.path);
         verdict
     }
 
@@ -240,7 +241,7 @@ impl Running {
 // === impl Verdict ===
 
 impl Verdict {
-    fn log(&self, origin: &str) {
+    fn log(&self, origin: &str, path: &Path) {
         let (generation, problems) = (self.generation, self.problems.len());
         match self.reload {
             Reload::Applied => tracing::info!(generation, origin, problems, "a new configuration is in force"),
@@ -252,7 +253,7 @@ impl Verdict {
                 tracing::error!(generation, origin, "the new configuration is not used: it looks like a mistake");
             }
         }
-        log_problems(&self.problems);
+        log_problems(&self.problems, path);
     }
 }
 
@@ -266,10 +267,11 @@ impl From<Verdict> for berry_admin::Verdict {
 }
 
 /// Somebody should look at these: one line each, as the log may be read by programs.
-pub(crate) fn log_problems(problems: &[Problem]) {
+pub(crate) fn log_problems(problems: &[Problem], file: &Path) {
     for problem in problems.iter().take(MOST_LOGGED) {
         let Problem { severity, line, column, path, message, remedy, .. } = problem;
-        tracing::warn!(severity = severity.as_str(), line, column, key = path, remedy, "{message}");
+        let place = format!("{}:{line}:{column}", file.display());
+        tracing::warn!(severity = severity.as_str(), place, key = path, remedy, "{message}");
     }
     if let Some(more) = problems.len().checked_sub(MOST_LOGGED).filter(|more| *more > 0) {
         tracing::warn!(more, "there are more problems: see `berry check`");

@@ -36,7 +36,7 @@ impl Serve {
         // Lives to the end of this function: what is left in its queue is written when it is dropped.
         let log = logging::start(&config.telemetry)?;
         panics::log_them();
-        log_problems(&loaded.problems);
+        log_problems(&loaded.problems, &loaded.origin);
         run(source, log.level())
     }
 
@@ -56,11 +56,14 @@ fn run(source: Source, level: logging::Level) -> Outcome {
     // up a request, nor a flood of requests the page that shows it.
     limits::raise_open_files();
     let runtime = main_runtime()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let mut signals = signals::Signals::new()?;
         Assembly::new(source, level)?.run(&mut signals).await;
         Ok(Status::Done)
-    })
+    });
+    // A look at the configuration file that hangs in the system does not hold the process up.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The event loop of the main thread.

@@ -2,8 +2,14 @@
 
 use crate::harness::{Folder, Running, TOKEN, USER_TOKEN, chat, config, get, receive, send};
 
-const LOCKED: &[&str] =
-    &["/admin/backend-health", "/admin/model-weights", "/admin/system-stats", "/admin/openapi.json", "/metrics"];
+const LOCKED: &[&str] = &[
+    "/admin/backend-health",
+    "/admin/config",
+    "/admin/model-weights",
+    "/admin/system-stats",
+    "/admin/openapi.json",
+    "/metrics",
+];
 
 #[test]
 fn admins_see_health_weights_and_the_process() {
