@@ -2,12 +2,15 @@
 //! OpenAPI are all made from it.
 
 mod backend_health;
+mod config;
+mod config_validate;
 mod live;
 mod metrics;
 mod model_weights;
 mod openapi;
 mod providers_test;
 mod rate_limit_usage;
+mod reload_config;
 mod system_stats;
 
 use axum::Router;
@@ -25,7 +28,8 @@ pub(crate) struct Endpoint {
     kind: Kind,
     summary: &'static str,
     handler: fn() -> MethodRouter<Control>,
-    is_posted: bool,
+    /// The media type of what is posted, where something is.
+    posted: Option<&'static str>,
     /// What a list may be narrowed to, by name, and what that means.
     filter: Option<(&'static str, &'static str)>,
 }
@@ -55,6 +59,17 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
         get(backend_health::get)
     }),
+    Endpoint::new("/admin/config", Role::Admin, Kind::Object, "the configuration in force, without secrets", || {
+        get(config::get)
+    }),
+    Endpoint::new(
+        "/admin/config/validate",
+        Role::Admin,
+        Kind::Object,
+        "what is wrong with a configuration, sent as TOML; nothing is changed",
+        || post(config_validate::post),
+    )
+    .posted("application/toml"),
     Endpoint::new(
         "/admin/model-weights",
         Role::Admin,
@@ -70,7 +85,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "try a provider (`{\"provider\":\"id\"}`), or all (`{}`): does it answer, take the key, know the models",
         || post(providers_test::post),
     )
-    .posted(),
+    .posted("application/json"),
     Endpoint::new(
         "/admin/rate-limit-usage",
         Role::Admin,
@@ -79,6 +94,15 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         || get(rate_limit_usage::get),
     )
     .narrowed_by("user_id", "of this user alone"),
+    Endpoint::new(
+        "/admin/reload-config",
+        Role::Admin,
+        Kind::Object,
+        "read the configuration file again (`?confirm=true`: also where it looks like a mistake); 422 and its problems \
+         where it is not used",
+        || post(reload_config::post),
+    )
+    .posted("application/json"),
     Endpoint::new(
         "/admin/system-stats",
         Role::Admin,
@@ -98,12 +122,12 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self { path, role, kind, summary, handler, is_posted: false, filter: None }
+        Self { path, role, kind, summary, handler, posted: None, filter: None }
     }
 
-    /// It does something, and is called with POST.
-    const fn posted(mut self) -> Self {
-        self.is_posted = true;
+    /// It does something, and is called with POST and a body of this media type.
+    const fn posted(mut self, media: &'static str) -> Self {
+        self.posted = Some(media);
         self
     }
 

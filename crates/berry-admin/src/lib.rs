@@ -5,6 +5,7 @@
 //! form. `endpoint` holds the table of what there is and who may call it.
 
 mod auth;
+mod configuration;
 mod endpoint;
 mod error;
 mod page;
@@ -20,12 +21,13 @@ use axum::response::Response;
 use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
 
+pub use configuration::{Answering, Configuration, Verdict};
 use error::ApiError;
 pub use rustls::ServerConfig;
 pub use server::Tls;
 
-/// A larger body is refused. No endpoint of today reads one.
-const LARGEST_BODY: usize = 1 << 20;
+/// A larger body is refused. The longest configuration file is as long.
+const LARGEST_BODY: usize = 16 << 20;
 
 /// The admin plane of one gateway.
 pub struct ControlPlane {
@@ -38,12 +40,13 @@ pub struct ControlPlane {
 pub(crate) struct Control {
     gateway: Arc<Gateway>,
     workers: usize,
+    configuration: Arc<dyn Configuration>,
 }
 
 impl ControlPlane {
     /// The admin plane of `gateway`, whose data plane has so many workers.
-    pub fn new(gateway: Arc<Gateway>, workers: usize, tls: Option<Tls>) -> Self {
-        Self { control: Control { gateway, workers }, tls }
+    pub fn new(gateway: Arc<Gateway>, workers: usize, configuration: Arc<dyn Configuration>, tls: Option<Tls>) -> Self {
+        Self { control: Control { gateway, workers, configuration }, tls }
     }
 
     /// How many workers the data plane has.

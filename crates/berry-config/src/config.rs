@@ -22,6 +22,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[storage] path`
     pub data_dir: PathBuf,
+    /// `[config]`
+    pub changes: Changes,
     /// `[providers.*]`
     pub providers: Vec<Provider>,
     /// `[models.*]`
@@ -131,6 +133,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object an event.
     Json,
+}
+
+/// `[config]`
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Changes {
+    /// Whether a changed file is read again by itself.
+    pub watch: bool,
 }
 
 /// `[providers.ID]`

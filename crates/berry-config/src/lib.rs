@@ -24,13 +24,14 @@ mod schema;
 mod seal;
 mod secret_fields;
 mod secret_text;
+mod shown;
 mod source;
 mod starter;
 mod table;
 
 pub use config::{
-    Admin, Backend, Billing, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme, ProxyUrl,
-    RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    Admin, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme,
+    ProxyUrl, RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use key_file::{KeyFileFault, read_keys};
 pub use listen::{ListenError, parse_listen};

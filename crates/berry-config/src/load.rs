@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use berry_vocab::Secret;
+use serde_json::Value;
+
 use crate::check::{self, Tables};
 use crate::config::Config;
 use crate::file_mode;
@@ -12,8 +15,9 @@ use crate::mask;
 use crate::problem::{Place, Problem, Problems};
 use crate::raw::{self, SyntaxFault};
 use crate::reader::Reader;
+use crate::shown;
 use crate::source::Source;
-use crate::table::{admin, model, provider, server, settings, storage, telemetry, user};
+use crate::table::{admin, changes, model, provider, server, settings, storage, telemetry, user};
 
 /// A longer file is no configuration.
 const LONGEST: u64 = 16 << 20;
@@ -28,6 +32,12 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// The file, for messages.
     pub origin: PathBuf,
+    /// The text that was read; empty where none could be.
+    pub text: Secret,
+    /// The files that it names, in its order. What it comes to depends on them too.
+    pub files: Vec<PathBuf>,
+    /// What is written in it, as JSON for people to look at: without secrets, and without keys that are not known.
+    pub shown: Value,
 }
 
 impl Loaded {
@@ -66,6 +76,7 @@ fn load_with(text: &str, origin: &Path, on_disk: bool) -> Loaded {
     if !faults.is_empty() {
         return broken(text, origin, &faults, reader.masks);
     }
+    let shown = shown::table(&root);
     if on_disk && reader.clear_secrets {
         file_mode::check(&mut reader.problems, &Place::default(), "this file, which holds secrets,", origin);
     }
@@ -75,13 +86,15 @@ fn load_with(text: &str, origin: &Path, on_disk: bool) -> Loaded {
     if tables.top("security").flag("strict") {
         reader.problems.be_strict();
     }
-    finish(config, reader.problems, &Source::new(text, reader.masks), origin)
+    let loaded = finish(config, reader.problems, &Source::new(text, reader.masks), origin);
+    Loaded { files: reader.files, shown, ..loaded }
 }
 
 fn finish(config: Option<Config>, problems: Problems, source: &Source<'_>, origin: &Path) -> Loaded {
     let problems = problems.finish(source);
     let config = config.filter(|_| !problems.iter().any(Problem::is_error));
-    Loaded { config, problems, origin: origin.to_owned() }
+    let text = Secret::new(source.text().to_owned());
+    Loaded { config, problems, origin: origin.to_owned(), text, files: Vec::new(), shown: Value::Null }
 }
 
 /// Only the faults of the syntax are told: what could be read of such a file would be misunderstood.
@@ -126,6 +139,7 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
         admin,
         telemetry,
         data_dir: storage::build(&tables.top("storage"), reader),
+        changes: changes::build(&tables.top("config")),
         providers: providers.into_iter().collect::<Option<_>>()?,
         models: tables.models.iter().map(|table| model::build(table, &tables.names)).collect(),
         users: users.into_iter().collect::<Option<_>>()?,

@@ -52,6 +52,20 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem that is about no line of the file. `path` may name a key.
+    pub fn about_file(severity: Severity, path: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity,
+            line: 1,
+            column: 1,
+            path: path.to_owned(),
+            message: message.into(),
+            remedy: remedy.into(),
+            span: 0..0,
+            excerpt: Excerpt::default(),
+        }
+    }
+
     /// Whether it keeps the file from being used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -26,14 +26,23 @@ pub(crate) struct Reader<'b> {
     /// The secrets that stand in the file itself, in clear or sealed.
     pub(crate) secrets: Vec<SecretField>,
     pub(crate) keys: Keys,
+    /// The files that are named.
+    pub(crate) files: Vec<PathBuf>,
     base: &'b Path,
 }
 
 impl<'b> Reader<'b> {
     /// A walk for a file in the folder `base`, with the keys of its sealed values.
     pub(crate) fn new(base: &'b Path, keys: Keys) -> Self {
-        let problems = Problems::default();
-        Self { problems, masks: Vec::new(), clear_secrets: false, secrets: Vec::new(), keys, base }
+        Self {
+            problems: Problems::default(),
+            masks: Vec::new(),
+            clear_secrets: false,
+            secrets: Vec::new(),
+            keys,
+            files: Vec::new(),
+            base,
+        }
     }
 
     /// The whole file.
@@ -46,8 +55,9 @@ impl<'b> Reader<'b> {
         self.base.join(path)
     }
 
-    /// Reports a file that is not there.
+    /// Notes a file that is named, and reports one that is not there.
     pub(crate) fn must_exist(&mut self, name: &str, at: &Place, path: &Path) {
+        self.files.push(path.to_owned());
         if !path.is_file() {
             let message = format!("`{name}` names no file: {}", path.display());
             self.problems.error(

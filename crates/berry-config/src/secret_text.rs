@@ -52,7 +52,12 @@ impl Reader<'_> {
     }
 
     fn sealed(&mut self, text: &str, place: &Place) -> Result<Secret, Misfit> {
-        if self.keys.is_first_use() && !self.keys.is_credential {
+        let is_first_use = self.keys.is_first_use();
+        if is_first_use {
+            // New keys are a change of what the file comes to.
+            self.files.push(self.keys.path.clone());
+        }
+        if is_first_use && !self.keys.is_credential {
             file_mode::check(&mut self.problems, place, "the key file of the sealed values", &self.keys.path);
         }
         let keys = self.keys.ring().as_ref();
@@ -68,6 +73,7 @@ impl Reader<'_> {
         match (entry.key.as_str(), &entry.node.value) {
             ("file", RawValue::Text(path)) => {
                 let path = self.resolve(path);
+                self.files.push(path.clone());
                 file_mode::check(&mut self.problems, place, &format!("the file of `{name}`"), &path);
                 from_file(&path)
             }

@@ -62,6 +62,11 @@ impl<'t> Source<'t> {
         Self { text, lines, masks: merged(masks) }
     }
 
+    /// The text itself, unmasked.
+    pub(crate) fn text(&self) -> &str {
+        self.text
+    }
+
     /// Line and column, both from 1, of a byte offset.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let end = self.boundary(offset);

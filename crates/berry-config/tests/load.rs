@@ -82,6 +82,23 @@ fn secrets_are_read_from_files_beside_the_configuration_and_from_the_environment
 }
 
 #[test]
+fn what_is_shown_of_a_file_holds_no_secret_no_comment_and_no_unknown_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), "sk-live-hunter4").unwrap();
+    let more = "# api_key = \"sk-hunter1\"\napikey = \"sk-hunter2\"\nheaders = { x-key = \"hunter3\" }\n\
+                api_keys = [\"hunter5\", { file = \"key\" }]\nproxy_url = \"http://me:hunter6@proxy:3128\"\n[models";
+    let text = GOOD.replacen("[models", more, 1);
+    let loaded = load(&text, &folder.path().join("config.toml"));
+    assert!(loaded.config.is_some(), "{:?}", loaded.problems);
+    let shown = loaded.shown.to_string();
+    for secret in ["hunter", "sk-live", "berry-5b1d"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    assert!(shown.contains(r#""api_key":"***""#) && shown.contains(r#""token":"***""#), "{shown}");
+    assert_eq!(loaded.files, [folder.path().join("key")]);
+}
+
+#[test]
 fn a_file_that_cannot_be_used_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let missing = load_file(&folder.path().join("config.toml"));

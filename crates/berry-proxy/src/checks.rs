@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_policy::{Check, CheckSchedule, FailureKind, leads_to_ramp};
+use berry_policy::{Check, CheckRules, CheckSchedule, FailureKind, leads_to_ramp};
 use berry_vocab::{BackendKey, Moment, ProviderId};
 use berry_wire::Complaint;
 use foldhash::HashMap;
@@ -52,7 +52,8 @@ pub async fn run(worker: Rc<Worker>) {
 
 struct Checker {
     worker: Rc<Worker>,
-    schedules: HashMap<BackendKey, CheckSchedule>,
+    /// With the rules that each was planned by.
+    schedules: HashMap<BackendKey, (CheckRules, CheckSchedule)>,
     /// When a provider's list was last asked for: one serves all its backends.
     lists: HashMap<ProviderId, Moment>,
 }
@@ -66,10 +67,11 @@ impl Checker {
         let backends = distinct_backends(&snapshot);
         for (target, model) in &backends {
             let worker = self.worker.clone();
-            let schedule = self
-                .schedules
-                .entry(target.key.clone())
-                .or_insert_with(|| worker.with_dice(|dice| CheckSchedule::new(now, &target.checks, dice)));
+            let plan = || (target.checks, worker.with_dice(|dice| CheckSchedule::new(now, &target.checks, dice)));
+            let (rules, schedule) = self.schedules.entry(target.key.clone()).or_insert_with(plan);
+            if *rules != target.checks {
+                (*rules, *schedule) = plan();
+            }
             let state = target.live.state(now);
             while let Some(check) = worker.with_dice(|dice| schedule.due(now, state, &target.checks, dice)) {
                 let job = Job { worker: worker.clone(), snapshot: snapshot.clone(), check };
@@ -88,6 +90,7 @@ impl Checker {
             next = next.min(schedule.next());
         }
         self.schedules.retain(|key, _| backends.iter().any(|(target, _)| target.key == *key));
+        self.lists.retain(|provider, _| snapshot.provider(provider.as_str()).is_some());
         next
     }
 }

@@ -1,8 +1,8 @@
 //! What all workers share: the snapshot that requests start with, the live numbers beside it, the metrics, and whether the
 //! gateway is still taking requests.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use berry_vocab::UserId;
@@ -15,6 +15,7 @@ use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
 use crate::ports::Clock;
 use crate::pressure::Level;
+use crate::reloads::{Reload, Reloads};
 use crate::snapshot::Snapshot;
 
 /// How far the gateway is on its way out.
@@ -31,6 +32,9 @@ pub enum Phase {
 /// The state that workers, the admin listener and the program share.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
+    /// Snapshots that were replaced, and may still be held by requests that began with them.
+    former: Mutex<Vec<Weak<Snapshot>>>,
+    pub(crate) reloads: Reloads,
     live: Arc<Live>,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
@@ -41,7 +45,6 @@ pub struct Gateway {
     /// Where orders to try providers go; the other end is whoever makes the active checks.
     tests: mpsc::UnboundedSender<TestOrder>,
     orders: Mutex<Option<mpsc::UnboundedReceiver<TestOrder>>>,
-    generation: AtomicU64,
     started_unix_millis: u64,
 }
 
@@ -53,6 +56,8 @@ impl Gateway {
             tests,
             orders: Mutex::new(Some(orders)),
             snapshot: ArcSwap::from_pointee(snapshot),
+            former: Mutex::default(),
+            reloads: Reloads::default(),
             live,
             metrics: Metrics::default(),
             started_unix_millis: clock.unix_millis(),
@@ -60,13 +65,38 @@ impl Gateway {
             phase: AtomicU8::new(Phase::Serving as u8),
             slots: Arc::default(),
             body_memory: Arc::default(),
-            generation: AtomicU64::new(1),
         })
     }
 
     /// The snapshot that a request which begins now will keep.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Puts a snapshot into force for all requests that begin from now on; those in flight keep theirs. Gives its generation.
+    pub fn replace(&self, mut snapshot: Snapshot) -> u64 {
+        // Held over the swap, so that no two snapshots get one number.
+        let mut former = self.former.lock();
+        let generation = self.generation() + 1;
+        snapshot.generation = generation;
+        former.push(Arc::downgrade(&self.snapshot.swap(Arc::new(snapshot))));
+        generation
+    }
+
+    /// Forgets the live numbers of what is no longer configured, once the last request that knew it has ended. Costs next to
+    /// nothing where no snapshot has gone since.
+    pub fn tidy(&self) {
+        let mut former = self.former.lock();
+        let before = former.len();
+        former.retain(|snapshot| snapshot.strong_count() > 0);
+        if former.len() < before {
+            self.live.forget_unused();
+        }
+    }
+
+    /// Counts what came of reading the configuration again.
+    pub fn count_reload(&self, reload: Reload) {
+        self.reloads.count(reload);
     }
 
     /// Live numbers of backends.
@@ -86,7 +116,7 @@ impl Gateway {
 
     /// Number of the configuration in force, from 1.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Relaxed)
+        self.snapshot.load().generation
     }
 
     /// When it started, in milliseconds since 1970.

@@ -16,6 +16,8 @@ use berry_vocab::{BackendKey, ModelId, Moment, ProviderId, UserId};
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
+use crate::upstream::Endpoint;
+
 pub(crate) use accounts::Accounts;
 pub use accounts::ProviderLive;
 pub use backend::{BackendLive, Numbers, Standing};
@@ -44,6 +46,8 @@ pub struct Live {
     models: Mutex<HashMap<ModelId, Arc<ModelLive>>>,
     users: Mutex<HashMap<UserId, Arc<UserLive>>>,
     selections: Mutex<HashMap<(ModelId, BackendKey), Arc<AtomicU64>>>,
+    /// Connections and what was learned of them belong to an endpoint: one that a new configuration leaves as it was goes on.
+    endpoints: Mutex<HashMap<ProviderId, Arc<Endpoint>>>,
     /// Which account knows what state.
     pub(crate) bound: Bound,
 }
@@ -79,5 +83,31 @@ impl Live {
     /// How often a model's strategy chose a backend.
     pub fn selections(&self, model: &ModelId, backend: &BackendKey) -> Arc<AtomicU64> {
         self.selections.lock().entry((model.clone(), backend.clone())).or_default().clone()
+    }
+
+    /// The endpoint of a provider: the one in use where it is made of the same, else `new`.
+    pub(crate) fn endpoint(&self, provider: &ProviderId, new: Endpoint) -> Arc<Endpoint> {
+        let mut endpoints = self.endpoints.lock();
+        match endpoints.get(provider).filter(|known| known.is_same(&new)) {
+            Some(known) => known.clone(),
+            None => {
+                let new = Arc::new(new);
+                endpoints.insert(provider.clone(), new.clone());
+                new
+            }
+        }
+    }
+
+    /// Forgets what no snapshot and no request holds any more.
+    pub fn forget_unused(&self) {
+        fn retain<K: std::hash::Hash + Eq, V>(numbers: &Mutex<HashMap<K, Arc<V>>>) {
+            // A count of 1 is the map's own. It cannot rise meanwhile: others get theirs from the map, under its lock.
+            numbers.lock().retain(|_, held| Arc::strong_count(held) > 1);
+        }
+        retain(&self.backends);
+        retain(&self.providers);
+        retain(&self.models);
+        retain(&self.selections);
+        retain(&self.endpoints);
     }
 }

@@ -122,6 +122,7 @@ pub fn metrics(gateway: &Gateway, snapshot: &Snapshot) -> String {
     limits::expose(snapshot, &mut out);
     out.family("berry_config_generation", "gauge", "Number of the configuration in force.");
     out.sample("berry_config_generation", &[], gateway.generation() as f64);
+    gateway.reloads.expose(&mut out);
     out.into_text()
 }
 

@@ -9,10 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use berry_config::TlsFiles;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -20,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::checks;
 use crate::downstream;
 use crate::gateway::Gateway;
-use crate::ports::{Clock, Connector, Disk, Incoming};
+use crate::ports::{Clock, Connector, Incoming};
 use crate::room::{Fullness, Room};
 use crate::worker::Worker;
 
@@ -228,25 +225,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
-}
-
-/// TLS for a listener: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
-///
-/// # Errors
-/// Files that cannot be read or used, in words for the operator.
-pub fn server_tls(files: &TlsFiles, disk: &dyn Disk) -> Result<Arc<ServerConfig>, String> {
-    let read = |path: &std::path::Path| disk.read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.cert)?).collect();
-    let chain = chain.map_err(|_| format!("{}: no PEM certificate chain", files.cert.display()))?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(|_| format!("{}: no PEM private key", files.key.display()))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| format!("{}: the certificate and its key do not serve: {error}", files.cert.display()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

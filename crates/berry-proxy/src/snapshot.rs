@@ -21,6 +21,8 @@ pub(crate) use user::{User, Users};
 
 /// All that a request needs of the configuration.
 pub struct Snapshot {
+    /// Its number, which the gateway gives it.
+    pub(crate) generation: u64,
     pub(crate) users: Users,
     models: Vec<Arc<Model>>,
     by_name: HashMap<String, usize>,
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub(crate) check_timeout: Duration,
     /// After what silence a stream that has not begun gets a comment.
     pub(crate) stream_keepalive: Option<Duration>,
+    predrain: Duration,
+    drain: Duration,
 }
 
 /// What building a snapshot needs beside the configuration.
@@ -78,6 +82,7 @@ impl Snapshot {
         patterns.sort_by_key(|&i| std::cmp::Reverse(models.get(i).map_or(0, |m| m.name.len())));
         let named = |(i, model): (usize, &Arc<Model>)| (!model.is_pattern()).then(|| (model.name.clone(), i));
         Ok(Self {
+            generation: 1,
             users: Users::new(&config.users, around.live),
             by_name: models.iter().enumerate().filter_map(named).collect(),
             models,
@@ -91,6 +96,8 @@ impl Snapshot {
             max_body_memory: config.server.max_body_memory,
             check_timeout: config.settings.health_check_timeout,
             stream_keepalive: config.settings.stream_keepalive,
+            predrain: config.server.predrain,
+            drain: config.server.drain,
         })
     }
 
@@ -120,6 +127,22 @@ impl Snapshot {
     /// All enabled providers.
     pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
+    }
+
+    /// Whether any of its providers is reached by this endpoint.
+    pub(crate) fn reaches(&self, endpoint: u64) -> bool {
+        self.providers.values().any(|provider| provider.endpoint.id == endpoint)
+    }
+
+    /// On stopping: how long readiness is 503 while requests are still accepted, and how long those in flight may go on after
+    /// that.
+    pub fn times_to_leave(&self) -> (Duration, Duration) {
+        (self.predrain, self.drain)
+    }
+
+    /// Whether there is a backend that could answer anything.
+    pub fn can_answer(&self) -> bool {
+        self.models.iter().any(|model| model.enabled && !model.targets.is_empty())
     }
 
     /// All models, in the order of the file.

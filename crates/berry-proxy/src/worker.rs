@@ -55,7 +55,8 @@ impl Worker {
     pub async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
-            self.pool.sweep(self.now(), &*self.connector);
+            let snapshot = self.gateway.snapshot();
+            self.pool.sweep(self.now(), &*self.connector, |endpoint| snapshot.reaches(endpoint));
         }
     }
 

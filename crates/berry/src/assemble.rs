@@ -3,21 +3,22 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use berry_admin::{ControlPlane, Tls};
-use berry_config::{Config, TlsFiles};
+use berry_config::Config;
 use berry_proxy::checks::ProviderTest;
-use berry_proxy::net::{SystemClock, SystemDisk, TcpConnector, TcpPort};
+use berry_proxy::net::{SystemClock, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
-use berry_proxy::{Gateway, Live, Phase, Snapshot, Surroundings, Worker, Workers, WorkersOptions, server_tls};
+use berry_proxy::{Gateway, ListenerTls, Live, Phase, Worker, Workers, WorkersOptions};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
-use crate::signals::Signals;
-use crate::{limits, memory, random, terminal};
+use crate::ready::{Listeners, Ready, make_ready, workers};
+use crate::reload::{Reloader, Source};
+use crate::signals::{Hangups, Signals};
+use crate::{limits, logging, memory, random, terminal};
 
 /// How long connections may take to end when there is no more time for them (failure model, K6).
 const FAST_STOP: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub(crate) struct Prepared {
     gateway: Arc<Gateway>,
     clock: Arc<dyn Clock>,
     workers: WorkersOptions,
-    admin_tls: Option<Tls>,
+    tls: Listeners<ListenerTls>,
 }
 
 /// A gateway that is ready to run.
@@ -37,8 +38,8 @@ pub(crate) struct Assembly {
     data: TcpPort,
     admin: TcpPort,
     control: ControlPlane,
-    predrain: Duration,
-    drain: Duration,
+    reloader: Arc<Reloader>,
+    hangups: Hangups,
     urls: Urls,
 }
 
@@ -64,37 +65,23 @@ pub(crate) async fn test_providers(prepared: Prepared) -> Vec<ProviderTest> {
 /// All that cannot be used, a line each.
 pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    // One worker for each core: nothing of a request crosses threads, so that more would only take turns.
-    let threads = available_parallelism().map_or(1, usize::from);
     // Beside the snapshot, not in it: health and latencies outlive a change of the configuration.
     let live = Arc::new(Live::default());
-    let around = Surroundings { live: &live, disk: &SystemDisk, workers: threads, now: clock.now() };
-    let snapshot = Snapshot::build(config, &around);
-    let data_tls = listener_tls("server", config.server.tls.as_ref());
-    let admin_tls = listener_tls("admin", config.admin.tls.as_ref());
-    // All three before any is looked at: everything that is wrong is told at once.
-    let (snapshot, data_tls, admin_tls) = match (snapshot, data_tls, admin_tls) {
-        (Ok(snapshot), Ok(data_tls), Ok(admin_tls)) => (snapshot, data_tls, admin_tls),
-        (snapshot, data_tls, admin_tls) => {
-            let mut unusable = snapshot.err().unwrap_or_default();
-            unusable.extend(data_tls.err());
-            unusable.extend(admin_tls.err());
-            return Err(unusable);
-        }
-    };
+    let Ready { snapshot, certificates } = make_ready(config, &live, clock.now())?;
+    let tls = certificates.into_tls().map_err(|error| vec![error])?;
     let connector = || Rc::new(TcpConnector::new()) as Rc<dyn Connector>;
     Ok(Prepared {
         gateway: Gateway::new(snapshot, live, clock.clone()),
         clock,
         workers: WorkersOptions {
-            threads,
-            tls: data_tls,
+            threads: workers(),
+            tls: tls.data.as_ref().map(ListenerTls::config),
             seed: 0,
             connector,
             open_files: limits::open_files(),
             checks: true,
         },
-        admin_tls: admin_tls.map(Tls::new),
+        tls,
     })
 }
 
@@ -108,7 +95,8 @@ pub(crate) fn render_unusable(unusable: &[String]) -> String {
 
 impl Assembly {
     /// Puts a gateway together, with both listeners bound. Called on the event loop that will run it.
-    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn new(source: Source, level: logging::Level) -> Result<Self, Failure> {
+        let config = &source.config()?.clone();
         let mut prepared = prepare(config).map_err(|unusable| {
             terminal::err(&render_unusable(&unusable));
             Failure::with(Status::BadConfig, "the configuration names what cannot be used", "see above")
@@ -131,16 +119,12 @@ impl Assembly {
         // Descriptors are the process's: whichever listener finds none left, clients that are idle give theirs.
         data.on_shortage(workers.relief());
         admin.on_shortage(workers.relief());
-        Ok(Self {
-            control: ControlPlane::new(prepared.gateway.clone(), prepared.workers.threads, prepared.admin_tls),
-            gateway: prepared.gateway,
-            workers,
-            data,
-            admin,
-            predrain: config.server.predrain,
-            drain: config.server.drain,
-            urls,
-        })
+        let Prepared { gateway, tls, .. } = prepared;
+        let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
+        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, level));
+        let threads = prepared.workers.threads;
+        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), admin_tls);
+        Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
     }
 
     /// Where it is reached.
@@ -150,7 +134,7 @@ impl Assembly {
 
     /// Serves until a signal asks to end, and everything that was in flight has ended.
     pub(crate) async fn run(self, signals: &mut Signals) {
-        let Self { gateway, workers, data, mut admin, control, predrain, drain, urls } = self;
+        let Self { gateway, workers, data, mut admin, control, reloader, hangups, urls } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = control.workers(),
@@ -163,10 +147,11 @@ impl Assembly {
         tokio::select! {
             // First the data plane: its end is the end of all.
             biased;
-            () = plane.serve(signals, predrain, drain) => {}
+            () = plane.serve(signals) => {}
             // To the very end, so that a drain can be watched.
             () = control.serve(&mut admin) => {}
             () = memory => {}
+            () = reloader.run(hangups) => {}
         }
     }
 }
@@ -190,11 +175,6 @@ fn url(port: &TcpPort, wanted: SocketAddr, tls: bool) -> String {
     format!("{scheme}://{}", port.local_addr().unwrap_or(wanted))
 }
 
-fn listener_tls(table: &str, files: Option<&TlsFiles>) -> Result<Option<Arc<berry_admin::ServerConfig>>, String> {
-    let load = |files| server_tls(files, &SystemDisk).map_err(|error| format!("[{table}] {error}"));
-    files.map(load).transpose()
-}
-
 /// The data plane and its listener, and how they end.
 struct DataPlane {
     gateway: Arc<Gateway>,
@@ -204,8 +184,9 @@ struct DataPlane {
 
 impl DataPlane {
     /// Serves, leaves, drains (failure model, K5 and K6).
-    async fn serve(mut self, signals: &mut Signals, predrain: Duration, drain: Duration) {
+    async fn serve(mut self, signals: &mut Signals) {
         let signal = self.accept_until(signals.end()).await;
+        let (predrain, drain) = self.gateway.snapshot().times_to_leave();
         // Readiness turns 503 at once, while the load balancer that reads it goes on sending for a while.
         self.gateway.advance(Phase::Leaving);
         tracing::info!(

@@ -13,6 +13,7 @@ use tracing::Event;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use crate::outcome::{Failure, Status};
 use crate::terminal;
@@ -21,12 +22,17 @@ use queue::Queue;
 
 /// The running log. What is in its queue is written when this is dropped.
 pub(crate) struct Log {
+    level: Level,
     _flusher: queue::Flusher,
 }
 
+/// The level of the running log, which may change.
+#[derive(Clone)]
+pub(crate) struct Level(reload::Handle<Targets, Registry>);
+
 /// Starts the log of this process. `RUST_LOG` wins over the file.
 pub(crate) fn start(telemetry: &Telemetry) -> Result<Log, Failure> {
-    let filter = filter(telemetry)?;
+    let (filter, level) = reload::Layer::new(filter(telemetry)?);
     let form = match telemetry.log_format {
         LogFormat::Json => Form::Json,
         LogFormat::Text if std::io::stderr().is_terminal() => Form::Text(terminal::err_colour()),
@@ -38,7 +44,30 @@ pub(crate) fn start(telemetry: &Telemetry) -> Result<Log, Failure> {
         .with(Lines { form, queue }.with_filter(filter))
         .try_init()
         .map_err(|error| Failure::new(format!("the log cannot be started: {error}"), ""))?;
-    Ok(Log { _flusher: flusher })
+    Ok(Log { level: Level(level), _flusher: flusher })
+}
+
+impl Log {
+    /// What changes its level.
+    pub(crate) fn level(&self) -> Level {
+        self.level.clone()
+    }
+}
+
+impl Level {
+    /// Logs by another `log_level` from now on, where it is understood.
+    pub(crate) fn follow(&self, telemetry: &Telemetry) {
+        if let Ok(filter) = filter(telemetry) {
+            // Fails only where the log is gone, and with it whoever could read of it.
+            let _ = self.0.reload(filter);
+        }
+    }
+}
+
+/// Why a `log_level` cannot be used.
+pub(crate) fn refusal(telemetry: &Telemetry) -> Option<String> {
+    let error = telemetry.log_level.parse::<Targets>().err()?;
+    Some(format!("[telemetry] log_level is not understood: {error}"))
 }
 
 fn filter(telemetry: &Telemetry) -> Result<Targets, Failure> {

@@ -10,6 +10,8 @@ mod memory;
 mod outcome;
 mod panics;
 mod random;
+mod ready;
+mod reload;
 mod signals;
 mod terminal;
 

@@ -13,19 +13,18 @@ type Reason = &'static str;
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+    /// Taken over, so that a terminal that closes does not stop a gateway.
+    _hangup: Signal,
     done: Option<Pin<Box<dyn Future<Output = Reason>>>>,
 }
 
 impl Signals {
     /// Takes SIGTERM, SIGINT and SIGHUP over from the system's defaults.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let take =
-            |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be received: {error}"), ""));
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
-            hangup: take(SignalKind::hangup())?,
+            _hangup: take(SignalKind::hangup())?,
             done: None,
         })
     }
@@ -36,25 +35,43 @@ impl Signals {
         self
     }
 
-    /// Waits until something asks to end, and names it. A hangup does not: a terminal that closes must not stop a gateway.
+    /// Waits until something asks to end, and names it. A hangup does not.
     pub(crate) async fn end(&mut self) -> Reason {
-        loop {
-            let done = async {
-                match &mut self.done {
-                    Some(done) => done.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::info!("SIGHUP: the configuration is read at the start only"),
-                reason = done => {
-                    // A future that has ended may not be asked again.
-                    self.done = None;
-                    return reason;
-                }
+        let done = async {
+            match &mut self.done {
+                Some(done) => done.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            reason = done => {
+                // A future that has ended may not be asked again.
+                self.done = None;
+                reason
             }
         }
     }
+}
+
+/// SIGHUP, by which operators have the configuration read again.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// From now on none is missed.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        take(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+fn take(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(format!("signals cannot be received: {error}"), ""))
 }

@@ -27,7 +27,7 @@ fn document() -> Value {
 }
 
 fn method(endpoint: &Endpoint) -> &'static str {
-    if endpoint.is_posted { "post" } else { "get" }
+    if endpoint.posted.is_some() { "post" } else { "get" }
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
@@ -51,8 +51,9 @@ fn operation(endpoint: &Endpoint) -> Value {
             "default": failure,
         },
     });
-    if endpoint.is_posted {
-        operation["requestBody"] = json!({"content": {"application/json": {"schema": {"type": "object"}}}});
+    if let Some(media) = endpoint.posted {
+        let kind = if media == "application/json" { "object" } else { "string" };
+        operation["requestBody"] = json!({"content": {media: {"schema": {"type": kind}}}});
     } else if endpoint.kind == Kind::List {
         let page = [
             json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}}),

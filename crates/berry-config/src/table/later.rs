@@ -2,14 +2,6 @@
 
 use crate::registry::{Key, Rule, Table};
 
-pub(crate) static CONFIG: Table = Table::new(
-    "How changes of this file come into effect.",
-    &[
-        Key::new("watch", Rule::Flag, "true", "Whether a changed file is read again by itself."),
-        Key::optional("auto_rollback", Rule::Any, "When to go back to the former generation by itself; unset: never."),
-    ],
-);
-
 pub(crate) static AUDIT: Table = Table::new(
     "The audit log: admin changes, logins, refusals.",
     &[Key::new("requests", Rule::Flag, "false", "Whether every request is logged too, without its content.")],

@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod backend;
+pub(crate) mod changes;
 pub(crate) mod later;
 pub(crate) mod model;
 pub(crate) mod provider;
@@ -31,7 +32,7 @@ pub(crate) static ROOT: Table = Table::new(
         Key::new("security", Rule::Table(&security::TABLE), "{}", "What holds for all users and keys."),
         Key::new("telemetry", Rule::Table(&telemetry::TABLE), "{}", "Logs."),
         Key::new("storage", Rule::Table(&storage::TABLE), "{}", "Where Berry keeps what outlives it."),
-        Key::optional("config", Rule::Table(&later::CONFIG), "How changes of this file come into effect.").later(),
+        Key::new("config", Rule::Table(&changes::TABLE), "{}", "How changes of this file come into effect."),
         Key::optional("audit", Rule::Table(&later::AUDIT), "The audit log.").later(),
         Key::optional("cache", Rule::Table(&later::CACHE), "Answers that are kept for identical requests.").later(),
         Key::optional("cluster", Rule::Table(&later::CLUSTER), "Several nodes that share limits and health.").later(),

@@ -55,7 +55,7 @@ impl Provider {
             accounts: Accounts::new(&keys, around.live.provider(&provider.id)),
             secrets: secrets(provider, &keys),
             fixed_fields: keys.into_iter().map(|key| fixed_fields(provider, key, &proxy_fields)).collect(),
-            endpoint: Arc::new(endpoint),
+            endpoint: around.live.endpoint(&provider.id, endpoint),
             target_prefix,
             set_names: provider.headers.iter().map(|(name, _)| name.clone()).collect(),
             forward_request: provider.forward_request_headers.clone(),

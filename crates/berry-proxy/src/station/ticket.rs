@@ -176,6 +176,7 @@ impl Ticket {
             attempts = self.attempts,
             status = self.status,
             outcome,
+            generation = self.snapshot.generation,
             duration_ms = millis(duration),
             ttfb_ms = self.first_byte.map(|at| millis(at.since(self.started))),
             "request ended"

@@ -37,6 +37,16 @@ pub(crate) struct Endpoint {
     h2_agreed: AtomicBool,
     /// How many requests at once its HTTP/2 connections were last known to allow.
     h2_streams: AtomicUsize,
+    made_of: MadeOf,
+}
+
+/// What an endpoint is made of. Another of the same can use its connections.
+#[derive(PartialEq, Eq)]
+struct MadeOf {
+    connection: Connection,
+    /// What `ca_file` holds.
+    ca: Vec<u8>,
+    workers: usize,
 }
 
 /// The TLS side of an endpoint.
@@ -54,8 +64,9 @@ impl Endpoint {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let base = &provider.base_url;
         let connection = &provider.connection;
+        let ca = ca(connection, disk)?;
         let tls = match base.is_tls() {
-            true => Some(Tls::new(base.host(), connection, disk)?),
+            true => Some(Tls::new(base.host(), connection, &ca)?),
             false => None,
         };
         Ok(Self {
@@ -73,7 +84,14 @@ impl Endpoint {
             },
             h2_agreed: AtomicBool::new(false),
             h2_streams: AtomicUsize::new(USUAL_STREAMS),
+            made_of: MadeOf { connection: connection.clone(), ca, workers },
         })
+    }
+
+    /// Whether another is reached in the same way, so that it can use this one's connections.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let way = |endpoint: &Self| (endpoint.port, endpoint.tls.is_some(), endpoint.connect_timeout);
+        self.host == other.host && way(self) == way(other) && self.made_of == other.made_of
     }
 
     /// The provider's own address.
@@ -129,7 +147,7 @@ impl fmt::Debug for Endpoint {
 }
 
 impl Tls {
-    fn new(host: &str, connection: &Connection, disk: &dyn Disk) -> Result<Self, String> {
+    fn new(host: &str, connection: &Connection, ca: &[u8]) -> Result<Self, String> {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name that TLS can check"))?;
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -140,7 +158,7 @@ impl Tls {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()))
                 .with_no_client_auth(),
-            false => builder.with_root_certificates(roots(connection.ca_file.as_deref(), disk)?).with_no_client_auth(),
+            false => builder.with_root_certificates(roots(connection.ca_file.as_deref(), ca)?).with_no_client_auth(),
         };
         config.alpn_protocols = match connection.http2 {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -150,13 +168,20 @@ impl Tls {
     }
 }
 
+/// What `ca_file` holds; nothing where there is none, or nothing to check with it.
+fn ca(connection: &Connection, disk: &dyn Disk) -> Result<Vec<u8>, String> {
+    let Some(path) = connection.ca_file.as_deref().filter(|_| !connection.insecure_skip_verify) else {
+        return Ok(Vec::new());
+    };
+    disk.read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))
+}
+
 /// The system's roots (read once for the process), and those of `ca_file`.
-fn roots(ca_file: Option<&Path>, disk: &dyn Disk) -> Result<RootCertStore, String> {
+fn roots(ca_file: Option<&Path>, pem: &[u8]) -> Result<RootCertStore, String> {
     static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
     let mut store = SYSTEM.get_or_init(system_roots).clone();
     if let Some(path) = ca_file {
-        let pem = disk.read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|_| format!("ca_file {}: no PEM certificate", path.display()))?;
             store.add(certificate).map_err(|_| format!("ca_file {}: a certificate is unusable", path.display()))?;
         }

@@ -64,18 +64,20 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// Closes connections that have been idle for too long, that the provider has closed, or that lead to an address that its
-    /// name no longer has.
-    pub(crate) fn sweep(&self, now: Moment, connector: &dyn Connector) {
-        self.idle.borrow_mut().retain(|_, Idle { endpoint, connections }| {
+    /// Closes connections that have been idle for too long, that the provider has closed, that lead to an address that its name
+    /// no longer has, or to an endpoint that is not configured any more.
+    pub(crate) fn sweep(&self, now: Moment, connector: &dyn Connector, is_used: impl Fn(u64) -> bool) {
+        self.idle.borrow_mut().retain(|id, Idle { endpoint, connections }| {
+            let is_used = is_used(*id);
             connections.retain_mut(|(connected, since)| {
-                now.since(*since) < endpoint.idle_timeout
+                is_used
+                    && now.since(*since) < endpoint.idle_timeout
                     && is_quiet(&mut connected.io)
                     && endpoint.is_current(connected.peer, connector)
             });
             !connections.is_empty()
         });
-        self.h2.sweep(now, connector);
+        self.h2.sweep(now, connector, is_used);
     }
 }
 

@@ -30,6 +30,7 @@ mod patience;
 mod ports;
 mod refusals;
 mod reliability;
+mod reload;
 mod room;
 mod simulation;
 mod streaming;

@@ -75,6 +75,7 @@ impl Pipes {
 /// A gateway of one worker on the test's own thread.
 pub(crate) struct Gate {
     pub(crate) worker: Rc<Worker>,
+    pub(crate) gateway: Arc<Gateway>,
     pub(crate) opened: mpsc::UnboundedReceiver<(u16, DuplexStream)>,
     ways: Rc<RefCell<Vec<(u16, Way)>>>,
 }
@@ -87,8 +88,8 @@ pub(crate) async fn on_pipes(change: impl FnOnce(String) -> String, test: impl A
     let (sender, opened) = mpsc::unbounded_channel();
     let ways = Rc::new(RefCell::new(Vec::new()));
     let connector = Rc::new(Pipes { opened: sender, ways: ways.clone() });
-    let worker = Worker::new(gateway, connector, clock, 1);
-    LocalSet::new().run_until(test(Gate { worker, opened, ways })).await;
+    let worker = Worker::new(gateway.clone(), connector, clock, 1);
+    LocalSet::new().run_until(test(Gate { worker, gateway, opened, ways })).await;
 }
 
 impl Gate {

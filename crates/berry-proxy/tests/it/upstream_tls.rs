@@ -301,7 +301,8 @@ async fn behind_tls(identity: &Identity) -> Berry {
     let text = format!("[server]\ntls_cert = \"{}\"\ntls_key = \"{}\"\n", path("cert.pem"), path("key.pem"));
     let tables = crate::harness::pair(["http://127.0.0.1:1"; 4]).replace("[server]\n", &text);
     let config = berry_config::load(&tables, std::path::Path::new("test.toml")).config.unwrap();
-    let tls = berry_proxy::server_tls(&config.server.tls.unwrap(), &SystemDisk).unwrap();
+    let certificate = berry_proxy::Certificate::read(&config.server.tls.unwrap(), &SystemDisk).unwrap();
+    let tls = berry_proxy::ListenerTls::new(certificate).unwrap().config();
     Berry::before([mock().await, mock().await, mock().await, mock().await], |text| text, Some(tls)).await
 }
 

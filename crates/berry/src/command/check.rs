@@ -1,14 +1,13 @@
 //! `berry check`: all that is wrong with a configuration, before it runs.
 
-use berry_config::{Loaded, load_file, render, to_json};
+use berry_config::{Loaded, Problem, load_file, render, to_json};
 use berry_proxy::checks::ProviderTest;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
 use super::ConfigPath;
-use crate::assemble;
 use crate::outcome::{Failure, Outcome, Status};
 use crate::terminal;
+use crate::{assemble, ready};
 
 /// Reports every problem of a configuration, with its line and the remedy
 ///
@@ -107,16 +106,12 @@ fn print_tests(tests: &[ProviderTest]) {
 }
 
 fn print_for_programs(loaded: &Loaded, unusable: &[String], tests: Option<&[ProviderTest]>) {
-    let mut report = to_json(&loaded.problems);
+    // In front, as they are about no line: the list stays in the order of the file.
+    let about_no_line = ready::problems(unusable);
+    let problems: Vec<Problem> = about_no_line.chain(loaded.problems.iter().cloned()).collect();
+    let mut report = to_json(&problems);
     if let Some(tests) = tests {
         report["providers"] = tests.iter().map(ProviderTest::to_json).collect();
-    }
-    if let Some(problems) = report.get_mut("problems").and_then(Value::as_array_mut) {
-        // In front, as they are about no line: the list stays in the order of the file.
-        let about_no_line = unusable.iter().map(|message| {
-            json!({"severity": "error", "line": 1, "column": 1, "path": "", "message": message, "remedy": ""})
-        });
-        problems.splice(0..0, about_no_line);
     }
     terminal::out(&format!("{report:#}\n"));
 }

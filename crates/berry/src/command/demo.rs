@@ -13,12 +13,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berry_config::{Config, load_file, render};
+use berry_config::render;
 use clap::Args;
 
 use super::serve::main_runtime;
 use crate::assemble::Assembly;
 use crate::outcome::{Failure, Outcome, Status};
+use crate::reload::{Place, Source};
 use crate::signals::Signals;
 use crate::{limits, logging, panics, terminal};
 use sample::{Addresses, Providers, Tokens};
@@ -48,11 +49,11 @@ impl Demo {
         let providers = Providers::start().await?;
         let tokens = Tokens::new()?;
         let file = ConfigFile::write(&sample::configuration(&addresses, &providers, &tokens))?;
-        let config = load(&file.path)?;
-        let _log = logging::start(&config.telemetry)?;
+        let source = load(&file.path)?;
+        let log = logging::start(&source.config()?.telemetry)?;
         panics::log_them();
 
-        let assembly = Assembly::new(&config)?;
+        let assembly = Assembly::new(source, log.level())?;
         let calls = sample::calls(assembly.urls(), &tokens);
         terminal::out(&welcome(&assembly, &tokens, &file.path, &calls));
         let traffic = tokio::spawn(Traffic::new(sample::traffic(assembly.urls(), &tokens)).run(self.requests));
@@ -77,13 +78,15 @@ fn preferred(port: u16) -> Result<SocketAddr, Failure> {
         .map_err(|error| Failure::new(format!("no port of 127.0.0.1 is free: {error}"), ""))
 }
 
-fn load(path: &Path) -> Result<Config, Failure> {
-    let loaded = load_file(path);
-    let problems = || render(&loaded.problems, &loaded.origin, terminal::err_colour());
-    loaded.config.ok_or_else(|| {
-        terminal::err(&problems());
-        Failure::new("the demo's own configuration does not hold", "please report this: it is a fault of Berry's")
-    })
+fn load(path: &Path) -> Result<Source, Failure> {
+    let source = Source::first(Place { path: path.to_owned(), listen: None });
+    let loaded = &source.loaded;
+    if loaded.config.is_none() {
+        terminal::err(&render(&loaded.problems, &loaded.origin, terminal::err_colour()));
+        let remedy = "please report this: it is a fault of Berry's";
+        return Err(Failure::new("the demo's own configuration does not hold", remedy));
+    }
+    Ok(source)
 }
 
 fn welcome(assembly: &Assembly, tokens: &Tokens, config: &Path, calls: &[call::Call]) -> String {

@@ -4,6 +4,7 @@ use crate::harness::{Folder, Running, TOKEN, USER_TOKEN, chat, config, get, rece
 
 const LOCKED: &[&str] = &[
     "/admin/backend-health",
+    "/admin/config",
     "/admin/model-weights",
     "/admin/rate-limit-usage",
     "/admin/system-stats",

@@ -16,6 +16,7 @@ mod harness;
 mod load;
 mod logs;
 mod overload;
+mod reload;
 mod room;
 mod secrets;
 mod serve;

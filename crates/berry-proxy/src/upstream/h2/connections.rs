@@ -134,11 +134,13 @@ impl Connections {
     }
 
     /// Closes connections that have been idle for too long, and gives no further request to those that lead to an address that
-    /// its name no longer has.
-    pub(crate) fn sweep(&self, now: Moment, connector: &dyn Connector) {
-        self.of_endpoints.borrow_mut().retain(|_, OfEndpoint { endpoint, shared }| {
+    /// its name no longer has, or to an endpoint that is not configured any more.
+    pub(crate) fn sweep(&self, now: Moment, connector: &dyn Connector, is_used: impl Fn(u64) -> bool) {
+        self.of_endpoints.borrow_mut().retain(|id, OfEndpoint { endpoint, shared }| {
+            let is_used = is_used(*id);
             shared.retain(|shared| {
-                !shared.sender.is_closed()
+                is_used
+                    && !shared.sender.is_closed()
                     && now.since(shared.note_idle(now)) < endpoint.idle_timeout
                     && endpoint.is_current(shared.peer, connector)
             });

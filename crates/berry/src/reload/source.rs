@@ -1,0 +1,90 @@
+//! The configuration file as it was read, with marks by which a change of it, or of a file that it names, is seen.
+//!
+//! A mark is what the system says of a file behind all symbolic links. Looking at marks now and then finds every kind of change
+//! (written in place, replaced, a link or a folder switched, deleted and made again) on every kind of file system, where events
+//! of the system would have to be asked for folder by folder, and do not come at all from network mounts.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use berry_config::{Config, Loaded, load_file};
+
+use crate::outcome::{Failure, Status};
+
+/// Where the configuration is, and what the command line sets in its place.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// A configuration file that was read.
+pub(crate) struct Source {
+    pub(crate) place: Place,
+    pub(crate) loaded: Loaded,
+    pub(crate) marks: Marks,
+}
+
+/// What files were like at a time: the configuration file first, then those that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marks(Vec<(PathBuf, Option<Mark>)>);
+
+/// Device, inode, length, times of the last change of content and of the file itself, with their nanoseconds.
+type Mark = (u64, u64, u64, [i64; 4]);
+
+// === impl Source ===
+
+impl Source {
+    /// Reads the file at the start.
+    pub(crate) fn first(place: Place) -> Self {
+        Self::read(&place, &Marks(Vec::new()))
+    }
+
+    /// Reads the file. Files in `known` are marked before it, so that no change meanwhile goes unseen.
+    pub(super) fn read(place: &Place, known: &Marks) -> Self {
+        let before = Marks::of(std::iter::once(&place.path).chain(known.0.iter().map(|(path, _)| path)));
+        let mut loaded = load_file(&place.path);
+        if let (Some(config), Some(listen)) = (&mut loaded.config, place.listen) {
+            config.server.listen = listen;
+        }
+        let marks = before.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
+        Self { place: place.clone(), loaded, marks }
+    }
+
+    /// The checked configuration.
+    pub(crate) fn config(&self) -> Result<&Config, Failure> {
+        let failure = || Failure::with(Status::BadConfig, "the configuration does not hold", "see `berry check`");
+        self.loaded.config.as_ref().ok_or_else(failure)
+    }
+}
+
+// === impl Marks ===
+
+impl Marks {
+    fn of<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
+        Self(paths.map(|path| (path.clone(), mark(path))).collect())
+    }
+
+    /// The same files, looked at now.
+    pub(super) fn again(&self) -> Self {
+        Self::of(self.0.iter().map(|(path, _)| path))
+    }
+
+    /// Those of the files that the configuration names.
+    pub(super) fn named(&self) -> &[(PathBuf, Option<Mark>)] {
+        self.0.get(1..).unwrap_or_default()
+    }
+
+    /// Marks of these files: those that were made already, and new ones.
+    fn narrowed_to<'a>(&self, paths: impl Iterator<Item = &'a PathBuf>) -> Self {
+        let known = |path: &PathBuf| self.0.iter().find(|(known, _)| known == path).map(|(_, mark)| *mark);
+        Self(paths.map(|path| (path.clone(), known(path).unwrap_or_else(|| mark(path)))).collect())
+    }
+}
+
+/// `None`: there is no such file, or none that may be seen.
+fn mark(path: &Path) -> Option<Mark> {
+    let of = path.metadata().ok()?;
+    Some((of.dev(), of.ino(), of.len(), [of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()]))
+}

@@ -1,0 +1,328 @@
+//! Hot reload of the running program: what is noticed, what a bad file does (nothing), and that every request sees exactly one
+//! generation.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Answer, Folder, Running, TOKEN, USER_TOKEN, berry, chat, config, eventually, get, receive, send};
+use crate::load::by_length;
+
+/// A configuration whose model `m` is this one of the provider's.
+fn with_model(url: &str, backend: &str) -> String {
+    config(url, &[("m", backend)], "")
+}
+
+/// As that, for the triggers that a test pulls itself.
+fn unwatched(url: &str, backend: &str) -> String {
+    config(url, &[("m", backend)], "[config]\nwatch = false")
+}
+
+struct Gateway {
+    running: Running,
+    data: String,
+    admin: String,
+}
+
+impl Gateway {
+    fn serve(config: &Path) -> Self {
+        let running = Running::start(&mut berry(&["serve", "--config", &config.display().to_string()]));
+        let (data, admin) = running.addresses();
+        Self { running, data, admin }
+    }
+
+    /// How often reading it again came to this.
+    fn reloads(&self, result: &str) -> u64 {
+        let text = get(&self.data, "/metrics", None).body;
+        let start = format!("berry_config_reloads_total{{service=\"berry-api\",result=\"{result}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+    }
+
+    fn wait_for(&self, result: &str, count: u64) {
+        eventually(&format!("{count} {result}"), || (self.reloads(result) >= count).then_some(()));
+    }
+
+    fn generation(&self) -> u64 {
+        get(&self.admin, "/admin/system-stats", Some(TOKEN)).json()["generation"].as_u64().unwrap()
+    }
+
+    fn post(&self, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        receive(send(&self.admin, "POST", path, &[("authorization", &bearer)], body))
+    }
+
+    /// The backend that answers a chat.
+    fn backend(&self) -> String {
+        let answer = receive(chat(&self.data, "m", "false"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("berry-backend").unwrap().to_owned()
+    }
+}
+
+/// Puts a whole file in the place of another.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+#[test]
+fn a_file_that_is_edited_replaced_deleted_or_broken_is_noticed_and_only_a_good_one_counts() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&with_model(&url, "one"));
+    let (path, gateway) = (folder.config(), Gateway::serve(&folder.config()));
+    assert_eq!(gateway.backend(), "mock/one");
+
+    fs::write(&path, with_model(&url, "two")).unwrap();
+    gateway.wait_for("applied", 1);
+    assert_eq!((gateway.backend().as_str(), gateway.generation()), ("mock/two", 2));
+
+    replace(&path, &with_model(&url, "three"));
+    gateway.wait_for("applied", 2);
+    assert_eq!(gateway.backend(), "mock/three");
+
+    let half = with_model(&url, "four");
+    for (count, broken) in
+        [None, Some(&half.as_bytes()[..half.len() / 2 + 3]), Some(b"\x00\xff\x13"), Some(b"")].into_iter().enumerate()
+    {
+        match broken {
+            None => fs::remove_file(&path).unwrap(),
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+        }
+        gateway.wait_for("invalid", count as u64 + 1);
+        assert_eq!((gateway.backend().as_str(), gateway.generation()), ("mock/three", 3));
+    }
+    gateway.running.stderr.line_with("it does not hold");
+    gateway.running.stderr.line_with("there is no configuration file");
+
+    // Back to what runs: nothing to do, and no new generation.
+    replace(&path, &with_model(&url, "three"));
+    gateway.wait_for("unchanged", 1);
+    assert_eq!(gateway.generation(), 3);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, with_model(&url, "five")).unwrap();
+    gateway.wait_for("applied", 3);
+    assert_eq!(gateway.backend(), "mock/five");
+    assert_eq!((gateway.reloads("invalid"), gateway.generation()), (4, 4), "each change is tried once");
+    assert_eq!(gateway.running.end(), Some(0));
+}
+
+#[test]
+fn links_and_folders_that_are_switched_are_noticed() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with("");
+    // As Kubernetes mounts it: config.toml → ..data/config.toml, ..data → a folder of the day.
+    let mounted = folder.path().join("mounted");
+    for (name, backend) in [("first", "one"), ("second", "two")] {
+        fs::create_dir_all(mounted.join(name)).unwrap();
+        fs::write(mounted.join(name).join("config.toml"), with_model(&url, backend)).unwrap();
+    }
+    symlink("first", mounted.join("..data")).unwrap();
+    symlink("..data/config.toml", mounted.join("config.toml")).unwrap();
+    let gateway = Gateway::serve(&mounted.join("config.toml"));
+    assert_eq!(gateway.backend(), "mock/one");
+
+    symlink("second", mounted.join("..next")).unwrap();
+    fs::rename(mounted.join("..next"), mounted.join("..data")).unwrap();
+    gateway.wait_for("applied", 1);
+    assert_eq!(gateway.backend(), "mock/two");
+
+    // The whole folder is another one.
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("config.toml"), with_model(&url, "three")).unwrap();
+    fs::rename(&mounted, folder.path().join("former")).unwrap();
+    fs::rename(&other, &mounted).unwrap();
+    gateway.wait_for("applied", 2);
+    assert_eq!(gateway.backend(), "mock/three");
+    assert_eq!(gateway.running.end(), Some(0));
+}
+
+#[test]
+fn a_secret_in_a_file_of_its_own_is_followed() {
+    let (_mock, url) = Running::mock(&["--require-key", "sk-new-key-0123456789"]);
+    let key = "api_key = { file = \"key\" }";
+    let text = with_model(&url, "one").replace("api_key = \"sk-of-a-simulated-provider\"", key);
+    let folder = Folder::with(&text);
+    fs::write(folder.path().join("key"), "sk-old-key-0123456789").unwrap();
+    let gateway = Gateway::serve(&folder.config());
+    assert_ne!(receive(chat(&gateway.data, "m", "false")).status, 200);
+    fs::write(folder.path().join("key"), "sk-new-key-0123456789").unwrap();
+    gateway.wait_for("applied", 1);
+    eventually("an answer with the new key", || {
+        (receive(chat(&gateway.data, "m", "false")).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn without_watching_sighup_and_the_admin_api_have_the_file_read() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&unwatched(&url, "one"));
+    let (path, gateway) = (folder.config(), Gateway::serve(&folder.config()));
+
+    fs::write(&path, unwatched(&url, "two")).unwrap();
+    gateway.running.signal(Signal::HUP);
+    gateway.wait_for("applied", 1);
+    assert_eq!(gateway.backend(), "mock/two");
+
+    fs::write(&path, unwatched(&url, "three").replacen("127.0.0.1:0", "127.0.0.1:1", 1)).unwrap();
+    let answer = gateway.post("/admin/reload-config", "");
+    let report = answer.json();
+    assert_eq!((answer.status, &report["result"], &report["generation"]), (200, &"applied".into(), &3.into()));
+    let paths: Vec<&Value> = report["problems"].as_array().unwrap().iter().map(|problem| &problem["path"]).collect();
+    assert!(paths.contains(&&"server.listen".into()), "{report}");
+    gateway.running.stderr.line_with("it needs a restart");
+    assert_eq!(gateway.backend(), "mock/three");
+    assert_eq!(gateway.post("/admin/reload-config", "").json()["result"], "unchanged");
+
+    fs::write(&path, unwatched(&url, "four") + "[settings]\nmax_retries = 99\n").unwrap();
+    let answer = gateway.post("/admin/reload-config", "");
+    let problem = &answer.json()["problems"];
+    let at = |problem: &Value| problem["path"] == "settings.max_retries" && problem["severity"] == "error";
+    assert!(answer.status == 422 && problem.as_array().unwrap().iter().any(at), "{answer:?}");
+    assert_eq!((gateway.backend().as_str(), gateway.reloads("invalid")), ("mock/three", 1));
+    assert_eq!(receive(send(&gateway.admin, "POST", "/admin/reload-config", &[], "")).status, 401);
+    assert_eq!(gateway.post("/admin/reload-config?sure=yes", "").status, 400);
+}
+
+#[test]
+fn a_change_that_looks_like_a_mistake_needs_a_word_of_consent() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&unwatched(&url, "one"));
+    let (path, gateway) = (folder.config(), Gateway::serve(&folder.config()));
+    let silent = unwatched(&url, "one").replace("[models.m]", "[models.m]\nenabled = false");
+    let grown = unwatched(&url, "one") + &format!("# {}\n", "x".repeat(70)).repeat(1000);
+    for (count, text) in [silent, grown].iter().enumerate() {
+        fs::write(&path, text).unwrap();
+        let answer = gateway.post("/admin/reload-config", "");
+        assert_eq!((answer.status, &answer.json()["result"]), (422, &"refused".into()), "{answer:?}");
+        assert!(answer.body.contains("confirm=true"), "{answer:?}");
+        assert_eq!((gateway.reloads("refused"), gateway.generation()), (count as u64 + 1, 1));
+    }
+    assert_eq!(gateway.backend(), "mock/one");
+    assert_eq!(gateway.post("/admin/reload-config?confirm=true", "").status, 200);
+    assert_eq!(gateway.generation(), 2);
+}
+
+#[test]
+fn a_removed_user_and_model_are_refused_from_the_next_request_on_also_on_an_open_connection() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&unwatched(&url, "one"));
+    let gateway = Gateway::serve(&folder.config());
+    let mut connection = TcpStream::connect(&gateway.data).unwrap();
+    let mut ask = |token: &str| {
+        let request = format!("GET /v1/models/m HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        let mut bytes = [0; 4096];
+        // One answer with a length, in however many pieces.
+        while text.split_once("\r\n\r\n").is_none_or(|(head, body)| body.len() < length(head)) {
+            let count = connection.read(&mut bytes).unwrap();
+            assert!(count > 0, "closed after {text}");
+            text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        text.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    assert_eq!(ask(USER_TOKEN), 200);
+    let text = config(&url, &[("n", "one")], "[config]\nwatch = false").replace(USER_TOKEN, "another-token-0123456789");
+    fs::write(folder.config(), text).unwrap();
+    assert_eq!(gateway.post("/admin/reload-config", "").status, 200);
+    assert_eq!((ask(USER_TOKEN), ask("another-token-0123456789")), (401, 404));
+}
+
+fn length(head: &str) -> usize {
+    let of_name = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned);
+    head.lines().find_map(of_name).unwrap().parse().unwrap()
+}
+
+#[test]
+fn under_load_no_request_fails_and_each_sees_one_generation_whatever_is_written() {
+    let (_mock, url) = Running::mock(&["--journal", "1000000"]);
+    // Provider and model change together: an answer from a mixture of both would show it.
+    let version = |provider: &str| {
+        unwatched(&url, provider)
+            .replace("mock\"", &format!("{provider}\""))
+            .replace("[providers.mock]", &format!("[providers.{provider}]"))
+    };
+    let folder = Folder::with(&version("a"));
+    let gateway = Gateway::serve(&folder.config());
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (over, seen, address) = (over.clone(), seen.clone(), gateway.data.clone());
+            std::thread::spawn(move || {
+                while !over.load(SeqCst) {
+                    let answer = receive(chat(&address, "m", "false"));
+                    let backend = answer.header("berry-backend").unwrap_or_default().to_owned();
+                    seen.lock().unwrap().push((answer.status, backend));
+                }
+            })
+        })
+        .collect();
+    let broken: [fn(&str) -> String; 5] = [
+        |text| text[..text.len() / 2 + 1].to_owned(),
+        |_| String::new(),
+        |text| text.replace("tags = [\"admin\"]", "tags = 7"),
+        |text| format!("{text}\n[users.alice]\ntoken = \"twice-0123456789\"\n"),
+        |_| "\u{0}\u{1}\u{2}".to_owned(),
+    ];
+    for round in 0..by_length(50, 500) {
+        let text = version(if round % 2 == 0 { "b" } else { "a" });
+        fs::write(folder.config(), broken[round % broken.len()](&text)).unwrap();
+        assert_eq!(gateway.post("/admin/reload-config", "").status, 422, "round {round}");
+        replace(&folder.config(), &text);
+        assert_eq!(gateway.post("/admin/reload-config", "").json()["result"], "applied", "round {round}");
+    }
+    over.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let seen = seen.lock().unwrap();
+    let of = |backend: &str| seen.iter().filter(|(status, of)| *status == 200 && of == backend).count();
+    assert_eq!(of("a/a") + of("b/b"), seen.len(), "{seen:?}");
+    assert!(of("a/a") > 0 && of("b/b") > 0, "{}", seen.len());
+    // What the provider was asked for agrees with what the clients were told.
+    let journal = get(url.trim_start_matches("http://"), "/__journal", None).json();
+    let asked = |model: &str| journal.as_array().unwrap().iter().filter(|entry| entry["model"] == model).count();
+    assert_eq!((asked("a"), asked("b")), (of("a/a"), of("b/b")));
+}
+
+#[test]
+fn a_configuration_is_validated_and_shown_without_secrets() {
+    let folder = Folder::with(&unwatched("http://127.0.0.1:9", "one"));
+    let gateway = Gateway::serve(&folder.config());
+    let problems = |text: &str| gateway.post("/admin/config/validate", text).json()["problems"].clone();
+    let errors = problems("[settings]\nmax_retries = 99\n");
+    assert!(errors.as_array().unwrap().iter().any(|problem| problem["path"] == "settings.max_retries"), "{errors}");
+    let good = problems(&unwatched("http://127.0.0.1:9", "two"));
+    assert!(good.as_array().unwrap().iter().all(|problem| problem["severity"] == "warning"), "{good}");
+    assert_eq!(gateway.generation(), 1);
+
+    let shown = get(&gateway.admin, "/admin/config", Some(TOKEN));
+    assert_eq!(shown.json()["config"]["users"]["alice"]["token"], "***");
+    for secret in [TOKEN, USER_TOKEN, "sk-of-a-simulated-provider"] {
+        assert!(!shown.body.contains(secret), "{}", shown.body);
+    }
+    assert_eq!(get(&gateway.admin, "/admin/config", Some(USER_TOKEN)).status, 401);
+}
+
+#[test]
+fn the_level_of_the_log_follows() {
+    let text = unwatched("http://127.0.0.1:9", "one");
+    let folder = Folder::with(&text);
+    let gateway = Gateway::serve(&folder.config());
+    fs::write(folder.config(), format!("{text}[telemetry]\nlog_level = \"error\"\n")).unwrap();
+    assert_eq!(gateway.post("/admin/reload-config", "").status, 200);
+    let _ = get(&gateway.data, "/v1/models", Some(USER_TOKEN));
+    fs::write(folder.config(), text).unwrap();
+    assert_eq!(gateway.post("/admin/reload-config", "").status, 200);
+    let _ = get(&gateway.data, "/v1/models/m", Some(USER_TOKEN));
+    gateway.running.stderr.line_with("generation=3");
+    assert!(!gateway.running.stderr.text().contains("generation=2"), "{}", gateway.running.stderr.text());
+}
