@@ -24,10 +24,9 @@ pub(crate) fn media<'h>(call: &Call<'_>, content_type: Option<&'h str>) -> Resul
         "" | "application/json" | "text/json" => Ok(Media::Json),
         _ if essence.starts_with("application/") && essence.ends_with("+json") => Ok(Media::Json),
         "multipart/form-data" if forms => Ok(Media::Form(header)),
-        _ if forms => {
-            Err(unsupported("this route takes application/json or multipart/form-data; set content-type to it"))
+        other => {
+            Err(unsupported(other, if forms { "application/json or multipart/form-data" } else { "application/json" }))
         }
-        _ => Err(unsupported("this route takes JSON; set content-type to application/json")),
     }
 }
 
@@ -37,7 +36,12 @@ fn takes_forms(call: &Call<'_>) -> bool {
         && !matches!(call.suffix, "/images/generations" | "/audio/speech")
 }
 
-fn unsupported(message: &'static str) -> Failure {
+/// Says which type came and which would do. A type's name has no letters that could spoil a message; the rest is left out.
+fn unsupported(came: &str, takes: &str) -> Failure {
+    const LONGEST: usize = 64;
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '+' | '-' | '_');
+    let came: String = came.chars().filter(is_plain).take(LONGEST).collect();
+    let message = format!("a body of type `{came}` is not taken here; send `content-type: {takes}`");
     Failure::new(Code::UnsupportedMedia, message)
 }
 
@@ -46,9 +50,13 @@ mod tests {
     use super::*;
     use crate::route::{Matched, find};
 
-    fn of(path: &str, content_type: Option<&'static str>) -> Result<Media<'static>, Code> {
+    fn media_of(path: &str, content_type: Option<&'static str>) -> Result<Media<'static>, Failure> {
         let Ok(Matched::Call(call)) = find("POST", path) else { panic!("{path} is a call") };
-        media(&call, content_type).map_err(|failure| failure.code())
+        media(&call, content_type)
+    }
+
+    fn of(path: &str, content_type: Option<&'static str>) -> Result<Media<'static>, Code> {
+        media_of(path, content_type).map_err(|failure| failure.code())
     }
 
     #[test]
@@ -61,6 +69,8 @@ mod tests {
                 ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "multipart/mixed"]
             {
                 assert_eq!(of(path, Some(other)), Err(Code::UnsupportedMedia), "{path} {other}");
+                let told = media_of(path, Some(other)).unwrap_err();
+                assert!(told.message().contains(other) && told.message().contains("application/json"), "{told}");
             }
         }
     }
