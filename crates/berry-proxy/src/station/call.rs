@@ -191,9 +191,10 @@ impl<'a> Search<'a> {
             }
         };
         ticket.upstream_time += ticket.worker.now().since(begun);
+        let mut answer = None;
         for (trial, outcome) in ended {
             match verdict::judge(trial, outcome, self.inquiry, ticket) {
-                Verdict::Answer(parts) => return Ok(Some(parts)),
+                Verdict::Answer(parts) => answer = Some(parts),
                 Verdict::Next { reason, place, may_pass } => {
                     if !may_pass {
                         self.tried.visits.close(place);
@@ -202,7 +203,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        Ok(None)
+        Ok(answer)
     }
 
     /// Waits before the same target is asked again with the same key; `false`: neither the deadline nor the retry budget

@@ -28,7 +28,7 @@ pub(super) struct Hedge<'h, 'p> {
 
 pub(super) type Outcome = Result<Received, Trouble>;
 
-/// What ended, in the order in which it did; a good answer is the last.
+/// What ended; what is of most use to the client is the last.
 pub(super) type Ended<'p> = SmallVec<[(Trial<'p>, Outcome); 2]>;
 
 /// Runs an attempt to its end.
@@ -43,42 +43,43 @@ pub(super) async fn run<'p, C: Client>(
     let worker = ticket.worker.clone();
     let first = begin(inquiry, choice, ticket);
     let due = Cell::new(first.due(inquiry));
-    let mut lane = Lane { due: &due, deadline, running: pin!(trial::run(choice, &due, inquiry, &worker)) };
+    let running = pin!(Some(trial::run(choice, &due, inquiry, &worker)));
+    let mut lane = Lane::new(&due, deadline, running);
     let hedge_at = hedge.as_ref().map(|hedge| first.begun.after(hedge.after));
-    let mut outcome = lane.run_until(hedge_at, client, ticket).await?;
-    if let (None, Some(hedge)) = (&outcome, hedge)
+    lane.run_until(hedge_at, client, ticket).await?;
+    if let (None, Some(hedge)) = (&lane.outcome, hedge)
         && let Some(choice) = (hedge.choose)()
     {
         // Seldom: its state should not lie in that of every attempt.
         return Box::pin(beside(inquiry, choice, (first, lane), client, ticket)).await;
     }
-    if outcome.is_none() {
-        outcome = lane.run_until(None, client, ticket).await?;
+    while lane.outcome.is_none() {
+        lane.run_until(None, client, ticket).await?;
     }
-    Ok(outcome.map_or_else(SmallVec::new, |outcome| smallvec![(first, outcome)]))
+    Ok(lane.outcome.map_or_else(SmallVec::new, |outcome| smallvec![(first, outcome)]))
 }
 
 /// Runs a second attempt beside the first.
 async fn beside<'p, C: Client>(
     inquiry: &Inquiry<'_>,
     choice: Choice<'p>,
-    (first, lane): (Trial<'p>, Lane<'_>),
+    (first, mut lane): (Trial<'p>, Lane<'_, impl Future<Output = Outcome>>),
     client: &mut C,
     ticket: &mut Ticket,
 ) -> Result<Ended<'p>, NoAnswer> {
     let worker = ticket.worker.clone();
     let second = begin(inquiry, choice, ticket);
     let due = Cell::new(second.due(inquiry));
-    let deadline = lane.deadline;
-    let other = Lane { due: &due, deadline, running: pin!(trial::run(choice, &due, inquiry, &worker)) };
-    let [of_first, of_second] = both((lane, other), client, ticket).await?;
-    let first_wins = matches!(of_first, Some(Ok(_)));
+    let running = pin!(Some(trial::run(choice, &due, inquiry, &worker)));
+    let mut other = Lane::new(&due, lane.deadline, running);
+    both((&mut lane, &mut other), client, ticket).await?;
     let mut ended: Ended<'p> = SmallVec::new();
-    ended.extend(of_first.map(|outcome| (first, outcome)));
-    ended.extend(of_second.map(|outcome| (second, outcome)));
-    if first_wins {
-        ended.reverse();
-    }
+    ended.extend(lane.outcome.map(|outcome| (first, outcome)));
+    ended.extend(other.outcome.map(|outcome| (second, outcome)));
+    ended.sort_by_key(|(_, outcome)| match outcome {
+        Err(trouble) => trouble.fault.is_final().into(),
+        Ok(_) => 2,
+    });
     Ok(ended)
 }
 
@@ -89,87 +90,95 @@ fn begin<'p>(inquiry: &Inquiry<'_>, choice: Choice<'p>, ticket: &mut Ticket) -> 
 }
 
 /// A trial that runs.
-struct Lane<'l> {
+struct Lane<'l, F> {
     /// When it has taken too long, as it stands now.
     due: &'l Cell<Moment>,
     /// The request's own.
     deadline: Moment,
-    running: Pin<&'l mut dyn Future<Output = Outcome>>,
+    /// Dropped as soon as there is an outcome, which cancels what has not ended.
+    running: Pin<&'l mut Option<F>>,
+    outcome: Option<Outcome>,
 }
 
-impl Lane<'_> {
-    /// Whether it has come to its end with this poll.
-    fn poll_once(&mut self, cx: &mut Context<'_>, over: &Cell<bool>, outcome: &mut Option<Outcome>) -> bool {
-        if over.get() {
-            return false;
-        }
-        let Poll::Ready(value) = self.running.as_mut().poll(cx) else {
-            return false;
-        };
-        over.set(true);
-        *outcome = Some(value);
-        true
+impl<'l, F: Future<Output = Outcome>> Lane<'l, F> {
+    fn new(due: &'l Cell<Moment>, deadline: Moment, running: Pin<&'l mut Option<F>>) -> Self {
+        Self { due, deadline, running, outcome: None }
     }
 
-    /// Runs it to its end, or until a moment: `None`.
+    /// Ready when it comes to its end; if it has, never.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.running.as_mut().as_pin_mut() {
+            Some(running) => running.poll(cx).map(|outcome| self.end(outcome)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.running.set(None);
+        self.outcome = Some(outcome);
+    }
+
+    /// Ends it if it runs and has taken too long.
+    fn end_if_due(&mut self, now: Moment) {
+        let due = self.due.get();
+        if self.outcome.is_none() && now >= due.min(self.deadline) {
+            let fault = if due > self.deadline { Fault::OutOfTime } else { Fault::Silent };
+            self.end(Err(fault.into()));
+        }
+    }
+
+    /// When it will have taken too long, if it runs.
+    fn runs_until(&self) -> Option<&'l Cell<Moment>> {
+        self.outcome.is_none().then_some(self.due)
+    }
+
+    fn has_answer(&self) -> bool {
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    /// Runs it to its end, or until a moment.
     async fn run_until<C: Client>(
         &mut self,
         moment: Option<Moment>,
         client: &mut C,
         ticket: &Ticket,
-    ) -> Result<Option<Outcome>, NoAnswer> {
+    ) -> Result<(), NoAnswer> {
         let worker = &ticket.worker;
-        let (due, deadline) = (self.due, self.deadline);
-        let moment = moment.unwrap_or(deadline).min(deadline);
-        match client.wait(|| worker.clock.instant(due.get().min(moment)), self.running.as_mut()).await {
-            Ok(outcome) => Ok(Some(outcome)),
-            Err(Interrupted::Due) if moment < due.get().min(deadline) => Ok(None),
-            Err(Interrupted::Due) => Ok(Some(Err(overdue(due.get(), deadline).into()))),
-            Err(other) => Err(other.into()),
+        let due = self.due;
+        let moment = moment.unwrap_or(self.deadline).min(self.deadline);
+        match client.wait(|| worker.clock.instant(due.get().min(moment)), poll_fn(|cx| self.poll(cx))).await {
+            Ok(()) => {}
+            Err(Interrupted::Due) => self.end_if_due(worker.now()),
+            Err(other) => return Err(other.into()),
         }
+        Ok(())
     }
 }
 
 /// Waits until one of two trials has a good answer, or both have ended without one.
-async fn both<C: Client>(
-    (mut one, mut other): (Lane<'_>, Lane<'_>),
+async fn both<C: Client, F: Future<Output = Outcome>, G: Future<Output = Outcome>>(
+    (one, other): (&mut Lane<'_, F>, &mut Lane<'_, G>),
     client: &mut C,
     ticket: &Ticket,
-) -> Result<[Option<Outcome>; 2], NoAnswer> {
-    let worker = &ticket.worker;
-    let deadline = one.deadline;
-    let dues = [one.due, other.due];
-    let over = [Cell::new(false), Cell::new(false)];
-    let mut outcomes = [None, None];
+) -> Result<(), NoAnswer> {
+    let (worker, deadline) = (&ticket.worker, one.deadline);
     loop {
-        let running = || dues.iter().zip(&over).filter(|(_, over)| !over.get()).map(|(due, _)| due.get());
-        let until = || running().min().unwrap_or(deadline).min(deadline);
-        let step = poll_fn(|cx| {
-            let [of_one, of_other] = &mut outcomes;
-            let one = one.poll_once(cx, &over[0], of_one);
-            let other = other.poll_once(cx, &over[1], of_other);
-            if one || other { Poll::Ready(()) } else { Poll::Pending }
+        let dues = [one.runs_until(), other.runs_until()];
+        if one.has_answer() || other.has_answer() || dues.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let first_due = || dues.iter().flatten().map(|due| due.get()).fold(deadline, Moment::min);
+        let step = poll_fn(|cx| match (one.poll(cx), other.poll(cx)) {
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(()),
         });
-        match client.wait(|| worker.clock.instant(until()), step).await {
+        match client.wait(|| worker.clock.instant(first_due()), step).await {
             Ok(()) => {}
             Err(Interrupted::Due) => {
-                for ((due, over), outcome) in dues.iter().zip(&over).zip(&mut outcomes) {
-                    if !over.get() && worker.now() >= due.get().min(deadline) {
-                        over.set(true);
-                        *outcome = Some(Err(overdue(due.get(), deadline).into()));
-                    }
-                }
+                one.end_if_due(worker.now());
+                other.end_if_due(worker.now());
             }
-            Err(other) => return Err(other.into()),
-        }
-        let is_good = outcomes.iter().any(|outcome| matches!(outcome, Some(Ok(_))));
-        if is_good || over.iter().all(Cell::get) {
-            return Ok(outcomes);
+            Err(interrupted) => return Err(interrupted.into()),
         }
     }
-}
-
-/// What a trial that ran out of time comes to.
-fn overdue(due: Moment, deadline: Moment) -> Fault {
-    if due > deadline { Fault::OutOfTime } else { Fault::Silent }
 }
