@@ -22,7 +22,7 @@ pub(crate) use accounts::Accounts;
 pub use accounts::ProviderLive;
 pub use backend::{BackendLive, Numbers, Standing};
 pub(crate) use backend::{CheckOutcome, Ending};
-pub(crate) use bound::{Bound, BoundTo};
+pub(crate) use bound::{Bound, BoundTo, Carried};
 pub use model::ModelLive;
 pub(crate) use room::{Full, Room, Slot, Slots};
 pub use user::{UserLimit, UserLive};

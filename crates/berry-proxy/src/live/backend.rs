@@ -186,6 +186,13 @@ impl BackendLive {
         standings.into_iter().map(|key| key.cooling_until.is_none() && key.quarantined_until.is_none())
     }
 
+    /// What keeps one account from being asked with; `None`: it is put aside.
+    pub(crate) fn account(&self, accounts: &Accounts, account: usize, now: Moment) -> Option<Option<Moment>> {
+        let standings = self.figures.lock().key_standings(accounts, &|_| 0, now);
+        let key = standings.get(account).filter(|key| key.quarantined_until.is_none())?;
+        Some(key.cooling_until)
+    }
+
     pub(crate) fn enter(&self) {
         self.in_flight.fetch_add(1, Relaxed);
     }

@@ -18,6 +18,15 @@ pub(crate) struct BoundTo {
     pub(crate) account: u64,
 }
 
+/// What a request carries that only one account knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    Nothing,
+    /// Something of which it is not known who made it: it may be any of the accounts.
+    OfSomeone,
+    Of(BoundTo),
+}
+
 /// The map. Locked only for requests and answers that carry such state.
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
@@ -44,13 +53,14 @@ impl Bound {
         }
     }
 
-    /// Who made the first of these that is known.
-    pub(crate) fn maker(&self, states: &[u64]) -> Option<BoundTo> {
+    /// What a request carries that refers to these; of several, the first whose maker is known decides.
+    pub(crate) fn carried(&self, states: &[u64]) -> Carried {
         if states.is_empty() {
-            return None;
+            return Carried::Nothing;
         }
         let known = self.known.lock();
-        states.iter().find_map(|state| known.makers.get(state).cloned())
+        let maker = states.iter().find_map(|state| known.makers.get(state).cloned());
+        maker.map_or(Carried::OfSomeone, Carried::Of)
     }
 }
 
@@ -70,8 +80,8 @@ mod tests {
             bound.remember(state, maker(state + 1));
         }
         assert_eq!(bound.known.lock().makers.len(), MOST);
-        assert_eq!(bound.maker(&[9]), None);
-        assert_eq!(bound.maker(&[3, 10, 11]), Some(maker(11)));
-        assert_eq!(bound.maker(&[]), None);
+        assert_eq!(bound.carried(&[9]), Carried::OfSomeone);
+        assert_eq!(bound.carried(&[3, 10, 11]), Carried::Of(maker(11)));
+        assert_eq!(bound.carried(&[]), Carried::Nothing);
     }
 }

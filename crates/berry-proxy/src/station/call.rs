@@ -21,7 +21,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use crate::client::{Client, Interrupted, Request};
-use crate::live::{BoundTo, Full};
+use crate::live::{Carried, Full};
 use crate::path::Parts;
 use crate::snapshot::Target;
 use crate::station::Ticket;
@@ -29,7 +29,7 @@ use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
 
 use best::Best;
-pub(crate) use fault::{Fault, KeyEffect};
+pub(crate) use fault::{Again, Fault, KeyEffect};
 use race::Hedge;
 use verdict::Verdict;
 
@@ -76,8 +76,7 @@ struct Search<'a> {
     plan: &'a Plan,
     deadline: Moment,
     affinity: Option<u64>,
-    /// Who made the state that the request carries.
-    bound: Option<BoundTo>,
+    carried: Carried,
     tried: Tried,
     best: Best,
     /// What is left of [`PATIENCE`].
@@ -102,7 +101,7 @@ pub(crate) async fn call<C: Client>(
             }
         }
         if !search.wait_for_the_soonest(client, ticket).await? {
-            return search.best.into_answer(plan, ticket);
+            return search.best.into_answer(plan, &search.tried, ticket);
         }
     }
 }
@@ -120,7 +119,7 @@ impl<'a> Search<'a> {
             plan,
             deadline: ticket.started.after(asked.map_or(Duration::MAX, |model| model.deadline)),
             affinity: affinity(asked.map(|model| model.strategy), inquiry, ticket),
-            bound: ticket.worker.gateway.live().bound.maker(&states),
+            carried: ticket.worker.gateway.live().bound.carried(&states),
             tried: Tried::new(if plan.forced { Visits::forced() } else { Visits::new(ticket.snapshot.max_retries) }),
             best: Best::default(),
             patience: PATIENCE,
@@ -161,7 +160,7 @@ impl<'a> Search<'a> {
             now: ticket.worker.now(),
             turn,
             affinity: self.affinity,
-            bound: self.bound.as_ref(),
+            carried: &self.carried,
             max_internal_retries: ticket.snapshot.max_internal_retries,
         };
         choose::choose(pool, &self.tried, &occasion)
@@ -195,10 +194,8 @@ impl<'a> Search<'a> {
         for (trial, outcome) in ended {
             match verdict::judge(trial, outcome, self.inquiry, ticket) {
                 Verdict::Answer(parts) => answer = Some(parts),
-                Verdict::Next { reason, place, may_pass } => {
-                    if !may_pass {
-                        self.tried.visits.close(place);
-                    }
+                Verdict::Next { reason, place, again } => {
+                    self.tried.note(place, again);
                     self.best.note(reason);
                 }
             }
@@ -267,10 +264,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// After what time a second attempt goes beside the first: where the model says so, and there is another target.
+    /// After what time a second attempt goes beside the first: where the model says so, and others could answer as well.
     fn hedge_after(&self, choice: &Choice<'_>, pool: &Pool) -> Option<Duration> {
         let rules = pool.model.hedge.as_ref()?;
-        if self.plan.forced || choice.visit != Visit::First || ticket_has_attempts(&self.tried) {
+        let is_bound = matches!(self.carried, Carried::Of(_));
+        if self.plan.forced || is_bound || self.tried.visits.attempts() > 1 {
             return None;
         }
         pool.model.live.hedge.lock().request(self.cost(choice.target), rules);
@@ -290,7 +288,7 @@ impl<'a> Search<'a> {
             now: worker.now(),
             turn,
             affinity: self.affinity,
-            bound: None,
+            carried: &self.carried,
             max_internal_retries: 0,
         };
         let choice = choose::choose(pool, &self.tried, &occasion).ok().filter(|choice| choice.visit == Visit::First)?;
@@ -305,10 +303,6 @@ impl<'a> Search<'a> {
     fn cost(&self, target: &Target) -> f64 {
         self.inquiry.body.len().max(1) as f64 * target.price.unwrap_or(1.0).max(0.001)
     }
-}
-
-fn ticket_has_attempts(tried: &Tried) -> bool {
-    tried.visits.attempts() > 1
 }
 
 /// Waits for a moment, as long as the client does. Waiting for a backend is no cost of Berry's own.

@@ -8,8 +8,9 @@ use berry_policy::{Candidate, State, Turn, Visits, panic_pick};
 use berry_vocab::Moment;
 use smallvec::SmallVec;
 
-use crate::live::{BoundTo, Rules, Standing};
+use crate::live::{BoundTo, Carried, Rules, Standing};
 use crate::snapshot::{Model, Target};
+use crate::station::call::Again;
 use crate::station::route::Pool;
 use crate::worker::Worker;
 
@@ -22,8 +23,7 @@ pub(crate) struct Occasion<'a> {
     pub(crate) turn: u64,
     /// Hash of what the conversation begins with, where the strategy asks for it.
     pub(crate) affinity: Option<u64>,
-    /// Who made the state that the request carries, where that is known.
-    pub(crate) bound: Option<&'a BoundTo>,
+    pub(crate) carried: &'a Carried,
     /// Repeated visits to one backend, unless its provider says otherwise.
     pub(crate) max_internal_retries: u32,
 }
@@ -34,6 +34,8 @@ pub(crate) struct Tried {
     pub(crate) visits: Visits,
     /// Of their accounts: place, account, how often.
     accounts: SmallVec<[(usize, usize, u32); 4]>,
+    /// Places where it was the key that the last attempt failed for.
+    for_their_keys: SmallVec<[usize; 2]>,
 }
 
 /// A target that was chosen.
@@ -46,6 +48,8 @@ pub(crate) struct Choice<'p> {
     /// The account to ask with, by its place at the provider.
     pub(crate) account: usize,
     pub(crate) visit: Visit,
+    /// Whether the account may lack what the request refers to.
+    pub(crate) may_lack_state: bool,
 }
 
 /// How an attempt counts.
@@ -53,7 +57,7 @@ pub(crate) struct Choice<'p> {
 pub(crate) enum Visit {
     /// The first at its backend: free.
     First,
-    /// At a backend that was tried, with a key that was not: free.
+    /// At a backend whose key failed, with one that was not tried: free.
     FreshKey,
     /// A repeated one, which waits and draws from the retry budget.
     Repeat,
@@ -78,7 +82,7 @@ struct Seen<'p> {
 
 impl Tried {
     pub(crate) fn new(visits: Visits) -> Self {
-        Self { visits, accounts: SmallVec::new() }
+        Self { visits, accounts: SmallVec::new(), for_their_keys: SmallVec::new() }
     }
 
     /// Counts an attempt.
@@ -93,15 +97,32 @@ impl Tried {
         }
     }
 
+    /// Takes into account how a target that failed may do better.
+    pub(crate) fn note(&mut self, place: usize, again: Again) {
+        if !again.helps_later() {
+            self.visits.close(place);
+        }
+        self.for_their_keys.retain(|other| *other != place);
+        if again.helps_another_key() {
+            self.for_their_keys.push(place);
+        }
+    }
+
+    /// Whether every account of every target of a pool was asked with.
+    pub(crate) fn has_asked_all(&self, pool: &Pool) -> bool {
+        pool.targets().all(|(place, target)| {
+            (0..target.provider.accounts.hashes().len()).all(|account| self.with(place, account) > 0)
+        })
+    }
+
     fn with(&self, place: usize, account: usize) -> u32 {
         self.accounts.iter().find(|(p, a, _)| (*p, *a) == (place, account)).map_or(0, |(.., count)| *count)
     }
 
-    /// Whether the backend, which was tried, has an account that can be asked with and has not been.
+    /// Whether the backend failed for its key alone, and has an account that can be asked with and has not been.
     fn has_fresh_key(&self, place: usize, target: &Target, now: Moment) -> bool {
         let accounts = &target.provider.accounts;
-        accounts.hashes().len() > 1
-            && self.visits.visited(place)
+        self.for_their_keys.contains(&place)
             && target.live.usable(accounts, now).enumerate().any(|(i, usable)| usable && self.with(place, i) == 0)
     }
 
@@ -116,19 +137,15 @@ impl Tried {
     }
 }
 
-/// Chooses the backend that made the request's state; else among targets not visited yet; then those with a key that was not
-/// tried; then those that may be visited again. When nothing is eligible, the open one whose time ends first is tried once, if it
-/// seems to be there at all.
+/// Chooses among targets not visited yet; then those with a key that was not tried; then those that may be visited again. When
+/// nothing is eligible, the open one whose time ends first is tried once, if it seems to be there at all. A request that
+/// carries state goes to those that hold it, as long as one of them can still be asked.
 pub(crate) fn choose<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> Result<Choice<'p>, Nothing> {
-    let seen: SmallVec<[Seen<'p>; 8]> = pool
-        .targets()
-        .map(|(place, target)| Seen { place, target, standing: target.standing(occasion.now, occasion.rules) })
-        .collect();
+    let seen = see(pool, tried, occasion);
     let first = |seen: &Seen<'_>| tried.visits.first_visit(seen.place);
     let fresh = |seen: &Seen<'_>| tried.has_fresh_key(seen.place, seen.target, occasion.now);
     let again = |seen: &Seen<'_>| tried.may_repeat(seen.place, seen.target, occasion);
-    let picked = bound(&seen, tried, occasion)
-        .or_else(|| pick(pool, &seen, first, occasion))
+    let picked = pick(pool, &seen, first, occasion)
         .or_else(|| pick(pool, &seen, fresh, occasion))
         .or_else(|| pick(pool, &seen, again, occasion))
         .or_else(|| panic(&seen, tried));
@@ -154,13 +171,39 @@ fn pick<'s, 'p>(
     eligible.get(picked).copied()
 }
 
-/// The backend that made the state which the request carries, if it can be asked and has not been.
-fn bound<'s, 'p>(seen: &'s [Seen<'p>], tried: &Tried, occasion: &Occasion<'_>) -> Option<&'s Seen<'p>> {
-    let maker = occasion.bound?;
-    let is_maker = |seen: &&Seen<'_>| {
-        seen.target.key == maker.backend && seen.standing.is_eligible() && tried.visits.first_visit(seen.place)
-    };
-    seen.iter().find(is_maker)
+/// The targets that the request may go to, as they stand now.
+fn see<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> SmallVec<[Seen<'p>; 8]> {
+    let (now, rules) = (occasion.now, occasion.rules);
+    let all = pool.targets().map(|(place, target)| Seen { place, target, standing: target.standing(now, rules) });
+    let mut seen: SmallVec<[Seen<'p>; 8]> = all.collect();
+    if let Carried::Of(maker) = occasion.carried {
+        let mut holders: SmallVec<[Seen<'p>; 8]> =
+            seen.iter().filter_map(|seen| as_holder(seen, maker, tried, occasion)).collect();
+        if holders.iter().any(|holder| holder.target.key == maker.backend) {
+            holders.retain(|holder| holder.target.key == maker.backend);
+        }
+        if !holders.is_empty() {
+            seen = holders;
+        }
+    }
+    seen
+}
+
+/// The target as one that holds what the maker made, if it does and can still be asked, be it later: of its accounts only the
+/// maker's counts.
+fn as_holder<'p>(seen: &Seen<'p>, maker: &BoundTo, tried: &Tried, occasion: &Occasion<'_>) -> Option<Seen<'p>> {
+    let Seen { place, target, mut standing } = *seen;
+    let account = account_of(maker, target)?;
+    standing.cooling_until = target.live.account(&target.provider.accounts, account, occasion.now)?;
+    let may_visit = tried.visits.first_visit(place) || tried.may_repeat(place, target, occasion);
+    (may_visit && standing.state.eligible()).then_some(Seen { place, target, standing })
+}
+
+/// The maker's account at a target, by its place at the provider.
+fn account_of(maker: &BoundTo, target: &Target) -> Option<usize> {
+    let hashes = target.provider.accounts.hashes();
+    let is_its_provider = target.provider.id == maker.backend.provider;
+    hashes.iter().position(|hash| is_its_provider && *hash == maker.account)
 }
 
 fn panic<'s, 'p>(seen: &'s [Seen<'p>], tried: &Tried) -> Option<&'s Seen<'p>> {
@@ -176,21 +219,24 @@ fn panic<'s, 'p>(seen: &'s [Seen<'p>], tried: &Tried) -> Option<&'s Seen<'p>> {
 fn settle<'p>(pool: &'p Pool, seen: &Seen<'p>, tried: &Tried, occasion: &Occasion<'_>) -> Option<Choice<'p>> {
     let Seen { place, target, .. } = *seen;
     let accounts = &target.provider.accounts;
-    let of_maker = occasion.bound.filter(|maker| maker.backend == target.key).and_then(|maker| {
-        let mut usable = accounts.hashes().iter().zip(target.live.usable(accounts, occasion.now));
-        usable.position(|(hash, usable)| *hash == maker.account && usable)
-    });
-    let account = match of_maker.filter(|account| tried.with(place, *account) == 0) {
+    let makers = match occasion.carried {
+        Carried::Of(maker) => account_of(maker, target),
+        Carried::Nothing | Carried::OfSomeone => None,
+    };
+    let is_usable = |account: &usize| target.live.account(accounts, *account, occasion.now) == Some(None);
+    let account = match makers.filter(is_usable) {
         Some(account) => account,
         None => target.live.pick_account(accounts, |account| tried.with(place, account), occasion.now)?,
     };
     target.selections.fetch_add(1, Relaxed);
-    let visit = match (tried.visits.first_visit(place), tried.with(place, account)) {
+    let is_fresh = tried.with(place, account) == 0 && tried.for_their_keys.contains(&place);
+    let visit = match (tried.visits.first_visit(place), is_fresh) {
         (true, _) => Visit::First,
-        (false, 0) => Visit::FreshKey,
-        (false, _) => Visit::Repeat,
+        (false, true) => Visit::FreshKey,
+        (false, false) => Visit::Repeat,
     };
-    Some(Choice { place, target, model: &pool.model, account, visit })
+    let may_lack_state = *occasion.carried != Carried::Nothing && makers != Some(account);
+    Some(Choice { place, target, model: &pool.model, account, visit, may_lack_state })
 }
 
 fn nothing(seen: &[Seen<'_>], tried: &Tried, occasion: &Occasion<'_>) -> Nothing {

@@ -1,8 +1,15 @@
 //! State that only one account knows finds the backend that made it (failure model, R7).
 
-use berry_mock::Script;
+use std::time::Duration;
 
-use crate::harness::{ALICE, Berry, Response};
+use berry_mock::{Mock, Script};
+use tokio::io::DuplexStream;
+use tokio::time::Instant;
+
+use crate::harness::{ALICE, Berry, Connection, Response, fault, request, without_pools, without_retries};
+use crate::ports::{FIRST, Gate, OK, answer, on_pipes};
+
+const LOST: &str = r#"{"error":{"type":"invalid_request_error","code":"previous_response_not_found"}}"#;
 
 async fn respond(berry: &Berry, more: &str) -> Response {
     let body = format!(r#"{{"model":"turns","input":"hi"{more}}}"#);
@@ -11,6 +18,15 @@ async fn respond(berry: &Berry, more: &str) -> Response {
 
 fn response(id: &str) -> Script {
     Script::new().json(200, format!(r#"{{"id":"{id}","object":"response","status":"completed","output":[]}}"#))
+}
+
+/// Uses a script up that was not asked for.
+async fn drain(mock: &Mock) {
+    while mock.scripts_left() > 0 {
+        let mut direct = Connection::over(tokio::net::TcpStream::connect(mock.addr()).await.unwrap());
+        direct.send(request("/v1/responses", &[], r#"{"model":"m","input":""}"#)).await;
+        direct.response().await;
+    }
 }
 
 #[tokio::test]
@@ -26,12 +42,7 @@ async fn a_follow_up_goes_to_the_backend_that_made_what_it_refers_to() {
         made.push(answer.field("berry-backend").unwrap().to_owned());
         // The other one's script is used up, so that the next turn begins clean.
         let idle = if made.last().unwrap().starts_with("first") { &berry.second } else { &berry.first };
-        while idle.scripts_left() > 0 {
-            let stream = tokio::net::TcpStream::connect(idle.addr()).await.unwrap();
-            let mut direct = crate::harness::Connection::over(stream);
-            direct.send(crate::harness::request("/v1/responses", &[], r#"{"model":"m","input":""}"#)).await;
-            direct.response().await;
-        }
+        drain(idle).await;
     }
     assert!(made.iter().any(|backend| backend != &made[0]), "the turns reach both: {made:?}");
     for (id, backend) in ids.iter().zip(&made) {
@@ -69,4 +80,154 @@ async fn what_a_stream_hands_out_is_remembered_too() {
     for _ in 0..3 {
         assert_eq!(respond(&berry, input).await.field("berry-backend"), Some(made.as_str()));
     }
+}
+
+/// A response of the first provider's, and a follow-up of it that has been sent.
+async fn follow_up(gate: &mut Gate) -> (Connection<DuplexStream>, DuplexStream) {
+    let mut client = gate.client();
+    let body = |more: &str| format!(r#"{{"model":"turns","input":"hi"{more}}}"#);
+    let made = r#"{"id":"resp_x","output":[]}"#;
+    let made = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{made}", made.len());
+    client.send(request("/v1/responses", &[("x-api-key", ALICE)], &body(""))).await;
+    let mut first = gate.asked(FIRST).await;
+    answer(&mut first, made).await;
+    assert_eq!(client.response().await.field("berry-backend"), Some("first/gpt-first"));
+    client.send(request("/v1/responses", &[("x-api-key", ALICE)], &body(r#","previous_response_id":"resp_x""#))).await;
+    (client, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_made_it_is_waited_for_while_it_cools_down() {
+    on_pipes(without_pools, async |mut gate| {
+        let (mut client, _) = follow_up(&mut gate).await;
+        let mut limited = gate.asked(FIRST).await;
+        let start = Instant::now();
+        answer(&mut limited, "HTTP/1.1 429 No\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n").await;
+        let mut again = gate.asked(FIRST).await;
+        assert!((2..4).contains(&start.elapsed().as_secs()));
+        answer(&mut again, OK).await;
+        let told = client.response().await;
+        assert_eq!((told.status, told.field("berry-attempts")), (200, Some("2")));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_made_it_is_asked_again_before_a_stranger_when_it_fails() {
+    on_pipes(without_pools, async |mut gate| {
+        let (mut client, _) = follow_up(&mut gate).await;
+        let mut failing = gate.asked(FIRST).await;
+        answer(&mut failing, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+        let mut again = gate.asked(FIRST).await;
+        answer(&mut again, OK).await;
+        assert_eq!(client.response().await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_made_it_is_waited_for_while_it_has_no_room() {
+    let one_at_once = |text: String| {
+        without_pools(text).replace("[providers.first]\n", "[providers.first]\nmax_concurrent_requests = 1\n")
+    };
+    on_pipes(one_at_once, async |mut gate| {
+        let (mut client, _) = follow_up(&mut gate).await;
+        let mut busy = gate.asked(FIRST).await;
+        let mut other = gate.client();
+        let body = r#"{"model":"turns","input":"hi","previous_response_id":"resp_x"}"#;
+        other.send(request("/v1/responses", &[("x-api-key", ALICE)], body)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        answer(&mut busy, OK).await;
+        assert_eq!(client.response().await.status, 200);
+        let mut freed = gate.asked(FIRST).await;
+        answer(&mut freed, OK).await;
+        assert_eq!(other.response().await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_beside_a_request_that_one_account_alone_can_answer() {
+    let hedged = |text: String| {
+        let text = without_pools(text).replace("request_timeout_seconds = 2", "request_timeout_seconds = 60");
+        text.replace("[models.turns]\n", "[models.turns]\nhedge = { after_ms = 500, max_share = 1.0 }\n")
+    };
+    on_pipes(hedged, async |mut gate| {
+        let (mut client, _) = follow_up(&mut gate).await;
+        let mut slow = gate.asked(FIRST).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(gate.opened.try_recv().is_err());
+        answer(&mut slow, OK).await;
+        assert_eq!(client.response().await.status, 200);
+    })
+    .await;
+}
+
+/// As after a restart: nothing is remembered, and any account may be the one.
+#[tokio::test]
+async fn what_is_refused_by_one_account_is_tried_with_all_others_where_its_maker_is_not_known() {
+    for status in [400, 403, 404] {
+        let berry = Berry::with(without_retries).await;
+        for _ in 0..2 {
+            berry.first.script(Script::new().json(status, LOST));
+            let told = respond(&berry, r#","previous_response_id":"resp_unknown""#).await;
+            assert_eq!((told.status, told.field("berry-backend")), (200, Some("second/gpt-second")), "{status}");
+            drain(&berry.first).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_every_account_refuses_is_told_as_it_was_refused() {
+    let berry = Berry::with(without_retries).await;
+    berry.first.script(Script::new().json(400, LOST));
+    berry.second.script(Script::new().json(400, LOST));
+    let told = respond(&berry, r#","previous_response_id":"resp_unknown""#).await;
+    assert_eq!((told.status, told.field("berry-attempts")), (400, Some("2")));
+    assert_eq!(told.text(), LOST);
+}
+
+#[tokio::test]
+async fn state_is_not_said_to_be_gone_while_one_that_may_hold_it_fails_or_cannot_be_asked() {
+    let berry = Berry::with(without_retries).await;
+    let unknown = r#","previous_response_id":"resp_unknown""#;
+    berry.first.script(Script::new().json(400, LOST));
+    berry.second.script(fault("500"));
+    assert_eq!(respond(&berry, unknown).await.status, 502);
+    berry.first.script(fault("429-r60"));
+    assert_eq!(respond(&berry, "").await.status, 200);
+    if berry.first.scripts_left() > 0 {
+        assert_eq!(respond(&berry, "").await.status, 200);
+    }
+    berry.second.script(Script::new().json(400, LOST));
+    let told = respond(&berry, unknown).await;
+    assert_eq!((told.status, told.code().as_str()), (429, "upstream_overloaded"));
+}
+
+#[tokio::test]
+async fn state_of_another_account_is_no_fault_of_the_key_nor_of_the_backend() {
+    let berry = Berry::with(without_retries).await;
+    for _ in 0..4 {
+        berry.first.script(Script::new().json(403, "{}"));
+        berry.second.script(Script::new().json(403, "{}"));
+        let told = respond(&berry, r#","previous_response_id":"resp_unknown""#).await;
+        assert_eq!((told.status, told.code().as_str()), (502, "upstream_auth"));
+    }
+    for _ in 0..2 {
+        assert_eq!(respond(&berry, "").await.field("berry-attempts"), Some("1"));
+    }
+    assert_eq!((berry.asked().0, berry.asked().1), (5, 5), "both go on");
+}
+
+#[tokio::test]
+async fn each_account_of_a_provider_may_be_the_one() {
+    let two_keys = |text: String| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        without_retries(text).replace("api_key = \"sk-first-0123456789\"", keys)
+    };
+    let berry = Berry::with(two_keys).await;
+    berry.first.script(Script::new().json(404, LOST));
+    let body = r#"{"model":"single","input":"hi","previous_response_id":"resp_unknown"}"#;
+    let told = berry.post("/v1/responses", &[("x-api-key", ALICE)], body).await;
+    assert_eq!((told.status, told.field("berry-attempts")), (200, Some("2")));
 }

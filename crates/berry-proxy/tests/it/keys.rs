@@ -70,6 +70,18 @@ async fn a_refused_key_is_put_aside_for_every_model_and_never_told_to_the_client
     }
 }
 
+/// Else the keys of a provider in trouble would multiply its traffic, past the retry budget.
+#[tokio::test]
+async fn what_is_no_fault_of_the_key_makes_another_key_a_repeated_visit() {
+    for name in ["500", "503", "529", "drop", "html"] {
+        let berry = start().await;
+        berry.first.script(fault(name));
+        let answer = berry.chat("single").await;
+        assert!(answer.status >= 500, "{name}: {}", answer.status);
+        assert_eq!((answer.field("berry-attempts"), berry.asked().0), (Some("1"), 1), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn when_every_key_is_limited_the_client_is_told_the_smallest_wait() {
     let berry = start().await;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::answer::Content;
 use crate::path::Parts;
 use crate::station::call::NoAnswer;
-use crate::station::choose;
+use crate::station::choose::{self, Tried};
 use crate::station::route::Plan;
 use crate::station::{Outcome, Ticket};
 
@@ -26,14 +26,27 @@ pub(super) struct Best {
 pub(super) enum Reason {
     /// A failure to be told if nothing better comes.
     Failure(Failure),
-    /// An answer of the upstream's own that says that it does not know the model.
-    Unknown { backend: Option<Arc<str>>, status: u16, fields: Vec<u8>, body: Bytes },
+    /// An answer of the upstream's own: it does not know the model, or what the request refers to.
+    Refusal {
+        backend: Option<Arc<str>>,
+        status: u16,
+        fields: Vec<u8>,
+        body: Bytes,
+        /// Whether what it refers to may lie with an account that did not get to answer.
+        may_lie_elsewhere: bool,
+    },
 }
 
 impl Reason {
+    fn may_lie_elsewhere(&self) -> bool {
+        matches!(self, Reason::Refusal { may_lie_elsewhere: true, .. })
+    }
+
     fn rank(&self) -> u8 {
         match self {
-            Reason::Unknown { .. } => 0,
+            // Told last: a client that is told that its state is gone gives up what a later request may still reach.
+            _ if self.may_lie_elsewhere() => 5,
+            Reason::Refusal { .. } => 0,
             Reason::Failure(failure) => match failure.code() {
                 Code::UpstreamOverloaded => 1,
                 Code::UpstreamTimeout => 2,
@@ -60,9 +73,11 @@ impl Best {
     }
 
     /// What the client is told.
-    pub(super) fn into_answer(self, plan: &Plan, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
-        match self.reason {
-            Some(Reason::Unknown { backend, status, fields, body }) => {
+    pub(super) fn into_answer(self, plan: &Plan, tried: &Tried, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
+        let all_asked = || plan.pools.iter().all(|pool| tried.has_asked_all(pool));
+        let reason = self.reason.filter(|reason| !reason.may_lie_elsewhere() || all_asked());
+        match reason {
+            Some(Reason::Refusal { backend, status, fields, body, .. }) => {
                 ticket.backend = backend;
                 ticket.end(Outcome::Answered);
                 Ok((status, fields, Content::Whole(body)))

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     OutOfTime,
     /// A 503 that says when to come again: a failure, and a wait (U4).
     Busy,
+    /// The backend refused a request that refers to what another account may hold (R7): another may take it.
+    Elsewhere,
     /// The backend said what is wrong (U4 to U9).
     Told(Complaint),
 }
@@ -36,13 +38,25 @@ pub(crate) struct Meaning {
     pub(crate) failure: Option<FailureKind>,
     /// For the key that it was asked with.
     pub(crate) key: KeyEffect,
-    /// Whether the same backend, asked with the same key, may do better a moment later.
-    pub(crate) may_pass: bool,
+    /// How the same backend may do better for this request.
+    pub(crate) again: Again,
     /// What the client is told when nothing better comes.
     pub(crate) code: Code,
     /// Whether that is overload and no rate limit.
     pub(crate) overload: bool,
     pub(crate) message: &'static str,
+}
+
+/// How a backend that failed may do better for the same request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    Not,
+    /// A moment later.
+    Later,
+    /// With another key, at once: it was this one's account that failed.
+    WithAnotherKey,
+    /// With another key at once, or with the same one later.
+    Either,
 }
 
 /// What a fault does to the key that was used.
@@ -55,34 +69,48 @@ pub(crate) enum KeyEffect {
     IsPutAside,
 }
 
+impl Again {
+    /// Whether another key of the same backend is as good as another backend.
+    pub(crate) fn helps_another_key(self) -> bool {
+        matches!(self, Again::WithAnotherKey | Again::Either)
+    }
+
+    /// Whether the same key may do better a moment later.
+    pub(crate) fn helps_later(self) -> bool {
+        matches!(self, Again::Later | Again::Either)
+    }
+}
+
 impl Fault {
     /// The table.
     #[rustfmt::skip]
     pub(crate) fn meaning(self) -> Meaning {
+        use Again::{Either, Later, Not, WithAnotherKey};
         use Complaint::{Auth, Client, Model, Overloaded, Quota, RateLimit, Server, Timeout};
         use FailureKind::{Hard, Soft};
         use KeyEffect::{CoolsDown, IsPutAside, Nothing};
         use OutcomeClass as Class;
-        let row = |class, failure, key, may_pass, code, message| Meaning { class, failure, key, may_pass, code, overload: false, message };
+        let row = |class, failure, key, again, code, message| Meaning { class, failure, key, again, code, overload: false, message };
         match self {
-            //                        confidence                  breaker     key         again  the client's code
-            Fault::Unreachable     => row(Some(Class::NetworkError), Some(Hard), Nothing,    true,  Code::UpstreamConnect,      "no connection to the backend"),
-            Fault::Broken          => row(Some(Class::NetworkError), Some(Hard), Nothing,    true,  Code::UpstreamDisconnected, "the backend closed the connection before it answered"),
-            Fault::Garbled         => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamBadResponse,  "the backend's answer was none that the protocol knows"),
-            Fault::Cut             => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamTruncated,    "the backend's answer ended before its end"),
-            Fault::Silent          => row(Some(Class::Timeout),      Some(Soft), Nothing,    true,  Code::UpstreamTimeout,      "the backend did not answer in time"),
-            Fault::OutOfTime       => row(None,                      None,       Nothing,    false, Code::UpstreamTimeout,      "no backend answered within the request's deadline"),
+            //                        confidence                  breaker     key         again           the client's code
+            Fault::Unreachable     => row(Some(Class::NetworkError), Some(Hard), Nothing,    Later,          Code::UpstreamConnect,      "no connection to the backend"),
+            Fault::Broken          => row(Some(Class::NetworkError), Some(Hard), Nothing,    Later,          Code::UpstreamDisconnected, "the backend closed the connection before it answered"),
+            Fault::Garbled         => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamBadResponse,  "the backend's answer was none that the protocol knows"),
+            Fault::Cut             => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamTruncated,    "the backend's answer ended before its end"),
+            Fault::Silent          => row(Some(Class::Timeout),      Some(Soft), Nothing,    Later,          Code::UpstreamTimeout,      "the backend did not answer in time"),
+            Fault::OutOfTime       => row(None,                      None,       Nothing,    Not,            Code::UpstreamTimeout,      "no backend answered within the request's deadline"),
             Fault::Busy            => Meaning { overload: true,
-                                   ..row(Some(Class::ServerError),  Some(Soft), CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend is not available for now") },
-            Fault::Told(Server)    => row(Some(Class::ServerError),  Some(Soft), Nothing,    true,  Code::UpstreamError,        "the backend answered with an error of its own"),
-            Fault::Told(Timeout)   => row(Some(Class::Timeout),      Some(Soft), Nothing,    true,  Code::UpstreamTimeout,      "the backend gave the request up"),
-            Fault::Told(RateLimit) => row(Some(Class::RateLimit),    None,       CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend's rate limit is used up"),
+                                   ..row(Some(Class::ServerError),  Some(Soft), CoolsDown,  Later,          Code::UpstreamOverloaded,   "the backend is not available for now") },
+            Fault::Elsewhere       => row(Some(Class::ClientError),  None,       Nothing,    WithAnotherKey, Code::UpstreamAuth,         "the backend refused a request that refers to what it may not have made"),
+            Fault::Told(Server)    => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamError,        "the backend answered with an error of its own"),
+            Fault::Told(Timeout)   => row(Some(Class::Timeout),      Some(Soft), Nothing,    Later,          Code::UpstreamTimeout,      "the backend gave the request up"),
+            Fault::Told(RateLimit) => row(Some(Class::RateLimit),    None,       CoolsDown,  Either,         Code::UpstreamOverloaded,   "the backend's rate limit is used up"),
             Fault::Told(Overloaded)=> Meaning { overload: true,
-                                   ..row(Some(Class::RateLimit),    None,       CoolsDown,  true,  Code::UpstreamOverloaded,   "the backend is overloaded") },
-            Fault::Told(Auth)      => row(Some(Class::AuthError),    None,       IsPutAside, false, Code::UpstreamAuth,         "the backend refused the credentials that Berry has for it"),
-            Fault::Told(Quota)     => row(Some(Class::AuthError),    None,       IsPutAside, false, Code::UpstreamAuth,         "the account that Berry has at the backend has nothing left to spend"),
-            Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    false, Code::UpstreamError,        "the backend does not know the model"),
-            Fault::Told(Client)    => row(Some(Class::ClientError),  None,       Nothing,    false, Code::InvalidRequest,       "the backend refused the request as it was asked"),
+                                   ..row(Some(Class::RateLimit),    None,       CoolsDown,  Later,          Code::UpstreamOverloaded,   "the backend is overloaded") },
+            Fault::Told(Auth)      => row(Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, Code::UpstreamAuth,         "the backend refused the credentials that Berry has for it"),
+            Fault::Told(Quota)     => row(Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, Code::UpstreamAuth,         "the account that Berry has at the backend has nothing left to spend"),
+            Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    Not,            Code::UpstreamError,        "the backend does not know the model"),
+            Fault::Told(Client)    => row(Some(Class::ClientError),  None,       Nothing,    Not,            Code::InvalidRequest,       "the backend refused the request as it was asked"),
         }
     }
 
@@ -95,40 +123,43 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Again::{Either, Later, Not, WithAnotherKey};
     use Complaint::{Auth, Client, Model, Overloaded, Quota, RateLimit, Server, Timeout};
     use FailureKind::{Hard, Soft};
     use Fault::Told;
     use KeyEffect::{CoolsDown, IsPutAside, Nothing};
     use OutcomeClass as Class;
 
-    /// Fault, what it counts as, for the breaker, for the key, whether a repeat may do better, code, and whether it is overload.
-    type Cells = (Fault, Option<Class>, Option<FailureKind>, KeyEffect, bool, &'static str, bool);
+    /// Fault, what it counts as, for the breaker, for the key, how the same backend may do better, code, and whether it is
+    /// overload.
+    type Cells = (Fault, Option<Class>, Option<FailureKind>, KeyEffect, Again, &'static str, bool);
 
     #[rustfmt::skip]
-    const MEANINGS: [Cells; 15] = [
-        (Fault::Unreachable, Some(Class::NetworkError), Some(Hard), Nothing,    true,  "upstream_connect",      false),
-        (Fault::Broken,      Some(Class::NetworkError), Some(Hard), Nothing,    true,  "upstream_disconnected", false),
-        (Fault::Garbled,     Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_bad_response", false),
-        (Fault::Cut,         Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_truncated",    false),
-        (Fault::Silent,      Some(Class::Timeout),      Some(Soft), Nothing,    true,  "upstream_timeout",      false),
-        (Fault::OutOfTime,   None,                      None,       Nothing,    false, "upstream_timeout",      false),
-        (Fault::Busy,        Some(Class::ServerError),  Some(Soft), CoolsDown,  true,  "upstream_overloaded",   true),
-        (Told(Server),       Some(Class::ServerError),  Some(Soft), Nothing,    true,  "upstream_error",        false),
-        (Told(Timeout),      Some(Class::Timeout),      Some(Soft), Nothing,    true,  "upstream_timeout",      false),
-        (Told(RateLimit),    Some(Class::RateLimit),    None,       CoolsDown,  true,  "upstream_overloaded",   false),
-        (Told(Overloaded),   Some(Class::RateLimit),    None,       CoolsDown,  true,  "upstream_overloaded",   true),
-        (Told(Auth),         Some(Class::AuthError),    None,       IsPutAside, false, "upstream_auth",         false),
-        (Told(Quota),        Some(Class::AuthError),    None,       IsPutAside, false, "upstream_auth",         false),
-        (Told(Model),        Some(Class::ModelError),   None,       Nothing,    false, "upstream_error",        false),
-        (Told(Client),       Some(Class::ClientError),  None,       Nothing,    false, "invalid_request",       false),
+    const MEANINGS: [Cells; 16] = [
+        (Fault::Unreachable, Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_connect",      false),
+        (Fault::Broken,      Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_disconnected", false),
+        (Fault::Garbled,     Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_bad_response", false),
+        (Fault::Cut,         Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_truncated",    false),
+        (Fault::Silent,      Some(Class::Timeout),      Some(Soft), Nothing,    Later,          "upstream_timeout",      false),
+        (Fault::OutOfTime,   None,                      None,       Nothing,    Not,            "upstream_timeout",      false),
+        (Fault::Busy,        Some(Class::ServerError),  Some(Soft), CoolsDown,  Later,          "upstream_overloaded",   true),
+        (Fault::Elsewhere,   Some(Class::ClientError),  None,       Nothing,    WithAnotherKey, "upstream_auth",         false),
+        (Told(Server),       Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_error",        false),
+        (Told(Timeout),      Some(Class::Timeout),      Some(Soft), Nothing,    Later,          "upstream_timeout",      false),
+        (Told(RateLimit),    Some(Class::RateLimit),    None,       CoolsDown,  Either,         "upstream_overloaded",   false),
+        (Told(Overloaded),   Some(Class::RateLimit),    None,       CoolsDown,  Later,          "upstream_overloaded",   true),
+        (Told(Auth),         Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, "upstream_auth",         false),
+        (Told(Quota),        Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, "upstream_auth",         false),
+        (Told(Model),        Some(Class::ModelError),   None,       Nothing,    Not,            "upstream_error",        false),
+        (Told(Client),       Some(Class::ClientError),  None,       Nothing,    Not,            "invalid_request",       false),
     ];
 
     #[test]
     fn each_fault_means_what_the_failure_model_says_for_client_backend_and_key() {
-        for (fault, class, failure, key, may_pass, code, overload) in MEANINGS {
+        for (fault, class, failure, key, again, code, overload) in MEANINGS {
             let meaning = fault.meaning();
             assert_eq!((meaning.class, meaning.failure), (class, failure), "{fault:?}");
-            assert_eq!((meaning.key, meaning.may_pass), (key, may_pass), "{fault:?}");
+            assert_eq!((meaning.key, meaning.again), (key, again), "{fault:?}");
             assert_eq!((meaning.code.as_str(), meaning.overload), (code, overload), "{fault:?}");
         }
     }

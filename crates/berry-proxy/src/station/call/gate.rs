@@ -32,6 +32,8 @@ pub(super) struct Gate<'a> {
     pub(super) operation: Operation,
     /// Whether a stream was asked for.
     pub(super) stream: bool,
+    /// Whether the account may lack what the request refers to.
+    pub(super) may_lack_state: bool,
     /// When the attempt has taken too long, as it stands now.
     pub(super) due: &'a Cell<Moment>,
     /// How long a plain answer may pause, once it has begun.
@@ -259,10 +261,20 @@ impl Gate<'_> {
             .or_else(|| berry_wire::wait_in_body(protocol, inflow.held(), unix_millis));
         let fault = match (complaint, wait) {
             (Complaint::Server, Some(_)) if status == 503 => Fault::Busy,
+            // Vendors have no common word for an id that is another account's.
+            (Complaint::Client | Complaint::Model | Complaint::Auth, _)
+                if self.may_lack_state && matches!(status, 400 | 403 | 404) =>
+            {
+                Fault::Elsewhere
+            }
             (complaint, _) => Fault::Told(complaint),
         };
-        let is_told = matches!(complaint, Complaint::Client | Complaint::Model) && inflow.last;
-        let answer = is_told.then(|| (head, inflow.into_parts().0));
+        // A 403 may be a refusal of Berry's own account all the same, which is no client's to read.
+        let is_told = match fault {
+            Fault::Elsewhere => status != 403,
+            other => matches!(other, Fault::Told(Complaint::Client | Complaint::Model)),
+        };
+        let answer = (is_told && inflow.last).then(|| (head, inflow.into_parts().0));
         Trouble { fault, wait, answer, status: Some(status) }
     }
 

@@ -58,7 +58,13 @@ pub(super) async fn run(
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;
-    let gate =
-        Gate { worker, operation: inquiry.call.operation, stream: inquiry.asked.stream, due, idle: target.limits.idle };
+    let gate = Gate {
+        worker,
+        operation: inquiry.call.operation,
+        stream: inquiry.asked.stream,
+        may_lack_state: choice.may_lack_state,
+        due,
+        idle: target.limits.idle,
+    };
     gate.receive(begun).await
 }

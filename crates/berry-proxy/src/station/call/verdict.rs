@@ -14,7 +14,7 @@ use crate::path::Parts;
 use crate::snapshot::Target;
 use crate::station::call::Inquiry;
 use crate::station::call::best::Reason;
-use crate::station::call::fault::{Fault, KeyEffect, Meaning};
+use crate::station::call::fault::{Again, Fault, KeyEffect, Meaning};
 use crate::station::call::gate::{Held, Received, Trouble};
 use crate::station::call::race::Outcome;
 use crate::station::call::trial::Trial;
@@ -34,8 +34,8 @@ pub(super) enum Verdict {
         reason: Reason,
         /// The target that was tried.
         place: usize,
-        /// Whether the same target may do better a moment later.
-        may_pass: bool,
+        /// How it may do better.
+        again: Again,
     },
 }
 
@@ -65,16 +65,16 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
         Some((status, fields, body)) if trouble.fault.is_final() => {
             Verdict::Answer((status, fields, Content::Whole(body)))
         }
-        Some((status, fields, body)) => Verdict::Next {
-            reason: Reason::Unknown { backend: ticket.backend.clone(), status, fields, body },
-            place: choice.place,
-            may_pass: meaning.may_pass,
-        },
-        None => Verdict::Next {
-            reason: Reason::Failure(failure_of(&meaning, trouble.wait)),
-            place: choice.place,
-            may_pass: meaning.may_pass,
-        },
+        Some((status, fields, body)) => {
+            let may_lie_elsewhere = trouble.fault == Fault::Elsewhere;
+            let backend = ticket.backend.clone();
+            let reason = Reason::Refusal { backend, status, fields, body, may_lie_elsewhere };
+            Verdict::Next { reason, place: choice.place, again: meaning.again }
+        }
+        None => {
+            let reason = Reason::Failure(failure_of(&meaning, trouble.wait));
+            Verdict::Next { reason, place: choice.place, again: meaning.again }
+        }
     }
 }
 
