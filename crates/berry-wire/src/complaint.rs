@@ -19,7 +19,7 @@ pub use plain::{PlainFault, is_page, plain_fault};
 pub enum Complaint {
     /// The client's own request is at fault: no backend would take it.
     Client,
-    /// The backend does not know the model (or the path).
+    /// The backend does not know the model (or the path), or does not serve it this way: another one may.
     Model,
     /// The key is refused.
     Auth,
@@ -38,10 +38,15 @@ pub enum Complaint {
 /// What a status alone complains of. Statuses that no failed answer has are the backend's fault too.
 pub fn complaint_of_status(status: u16) -> Complaint {
     match status {
-        401 | 403 => Complaint::Auth,
+        // 407: a proxy on the way wants to know who Berry is.
+        401 | 403 | 407 => Complaint::Auth,
         402 => Complaint::Quota,
-        404 => Complaint::Model,
+        // 405, 410: the path takes no such request, or does no longer. 424, 498: a server of the client's own that it has the
+        // model call, and the service tier that it asks for (Groq, November 2026): no other request is any the worse for it.
+        404 | 405 | 410 | 424 | 498 => Complaint::Model,
         408 => Complaint::Timeout,
+        // What is between two servers, of connections and protocol versions: no client's affair.
+        421 | 425 | 426 => Complaint::Server,
         429 => Complaint::RateLimit,
         529 => Complaint::Overloaded,
         400..=499 => Complaint::Client,

@@ -378,14 +378,36 @@ async fn an_unknown_model_moves_on_however_the_error_arrives() {
     assert_eq!((answer.status, answer.field("berry-backend")), (200, Some("second/gpt-second")));
 }
 
+/// A client that asks for too much, or for what a provider does not have, must not be able to take its backend out; nor an
+/// answer that says so at length.
+#[tokio::test]
+async fn what_is_the_clients_own_fault_is_no_failure_in_whatever_form_it_is_said() {
+    let berry = Berry::without_retries().await;
+    let page = "<html>413</html>".to_owned();
+    let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(2_000_000));
+    for body in [page, long] {
+        for status in [400, 413, 422] {
+            berry.first.script(Script::new().answer(status, "text/html", body.clone()));
+            let told = berry.chat("single").await;
+            assert_eq!((told.status, told.code().as_str()), (status, "invalid_request"));
+            assert!(told.text().contains(&format!("status {status}")), "{}", told.text());
+        }
+        for _ in 0..4 {
+            berry.first.script(Script::new().answer(404, "text/html", body.clone()));
+            assert_eq!(berry.chat("single").await.status, 502);
+        }
+    }
+    assert_eq!((berry.chat("single").await.status, berry.asked().0), (200, 15), "the backend is healthy");
+}
+
 #[tokio::test]
 async fn a_page_for_people_never_reaches_a_client_whatever_its_status() {
     let berry = Berry::without_retries().await;
-    for status in [400, 404, 407] {
+    for (status, told) in [(400, 400), (404, 502), (407, 502)] {
         let page = "<html>nginx at secret-host.internal</html>";
         berry.first.script(Script::new().answer(status, "text/html", page));
         let answer = berry.chat("single").await;
-        assert_eq!(answer.status, 502, "{status}");
+        assert_eq!(answer.status, told, "{status}");
         assert!(!answer.text().contains("secret-host"), "{}", answer.text());
     }
 }

@@ -122,8 +122,9 @@ pub(super) static ROWS: &[Row] = &[
     any("/status", Is(&["RESOURCE_EXHAUSTED"]), RateLimit),
     any("/status", Is(&["UNAVAILABLE"]), Overloaded),
     any("/status", Is(&["UNAUTHENTICATED", "PERMISSION_DENIED"]), Auth),
-    any("/status", Is(&["NOT_FOUND"]), Model),
-    any("/status", Is(&["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"]), Client),
+    // A FAILED_PRECONDITION is of the account's country or billing as often as of the request.
+    any("/status", Is(&["NOT_FOUND", "FAILED_PRECONDITION"]), Model),
+    any("/status", Is(&["INVALID_ARGUMENT", "OUT_OF_RANGE"]), Client),
     any("/status", Is(&["DEADLINE_EXCEEDED"]), Timeout),
     any("/status", Is(&["INTERNAL"]), Server).unsaid(),
 
@@ -145,9 +146,8 @@ pub(super) static ROWS: &[Row] = &[
     // vendor alone would tell.
     openai("/code", Is(&["insufficient_quota", "billing_not_active", "billing_hard_limit_reached"]), Quota),
     openai("/type", Is(&["insufficient_quota", "billing_not_active"]), Quota),
-    openai("/code", Is(&["invalid_api_key", "account_deactivated"]), Auth),
+    openai("/code", Is(&["invalid_api_key", "account_deactivated", "unsupported_country_region_territory"]), Auth),
     openai("/code", Is(&["model_not_found"]), Model),
-    openai("/code", Is(&["unsupported_country_region_territory"]), Client),
     openai("/code", Is(&["context_length_exceeded", "previous_response_not_found"]), Client),
     openai("/code", Is(&["content_filter", "content_policy_violation", "moderation_blocked"]), Client),
     // Groq says `rate_limit_exceeded` of one request that is larger than a minute's tokens, with 413: waiting does not help it.

@@ -7,14 +7,14 @@ use super::*;
 #[test]
 fn a_status_alone_says_what_is_wrong() {
     for (statuses, expected) in [
-        (&[401, 403][..], Auth),
+        (&[401, 403, 407][..], Auth),
         (&[402], Quota),
-        (&[404], Model),
+        (&[404, 405, 410, 424, 498], Model),
         (&[408], Timeout),
         (&[429], RateLimit),
         (&[529], Overloaded),
-        (&[400, 405, 409, 413, 415, 422, 431, 499], Client),
-        (&[500, 502, 503, 504, 599, 0, 204, 302, 999], Server),
+        (&[400, 409, 413, 415, 422, 431, 499], Client),
+        (&[421, 425, 426, 500, 502, 503, 504, 599, 0, 204, 302, 999], Server),
     ] {
         for &status in statuses {
             assert_eq!(complaint_of_status(status), expected, "{status}");
@@ -63,7 +63,7 @@ const BODIES: &[(Protocol, u16, &str, Complaint)] = &[
     (OpenAi, 500, r#"{"error":{"code":"engine_overloaded"}}"#, Overloaded),
     (OpenAi, 503, r#"{"error":{"type":"server_error"}}"#, Server),
     (OpenAi, 400, r#"{"error":{"code":"context_length_exceeded"}}"#, Client),
-    (OpenAi, 403, r#"{"error":{"code":"unsupported_country_region_territory"}}"#, Client),
+    (OpenAi, 403, r#"{"error":{"code":"unsupported_country_region_territory"}}"#, Auth),
     (OpenAi, 413, r#"{"error":{"type":"tokens","code":"rate_limit_exceeded"}}"#, Client),
     (
         OpenAi,
@@ -91,7 +91,7 @@ const BODIES: &[(Protocol, u16, &str, Complaint)] = &[
         r#"[{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]"#,
         Auth,
     ),
-    (Gemini, 400, r#"{"error":{"code":400,"status":"FAILED_PRECONDITION"}}"#, Client),
+    (Gemini, 400, r#"{"error":{"code":400,"status":"FAILED_PRECONDITION"}}"#, Model),
     (Gemini, 504, r#"{"error":{"code":504,"status":"DEADLINE_EXCEEDED"}}"#, Timeout),
     (
         Gemini,

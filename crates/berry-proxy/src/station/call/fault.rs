@@ -109,7 +109,7 @@ impl Fault {
                                    ..row(Some(Class::RateLimit),    None,       CoolsDown,  Later,          Code::UpstreamOverloaded,   "the backend is overloaded") },
             Fault::Told(Auth)      => row(Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, Code::UpstreamAuth,         "the backend refused the credentials that Berry has for it"),
             Fault::Told(Quota)     => row(Some(Class::AuthError),    None,       IsPutAside, WithAnotherKey, Code::UpstreamAuth,         "the account that Berry has at the backend has nothing left to spend"),
-            Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    Not,            Code::UpstreamError,        "the backend does not know the model"),
+            Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    Not,            Code::UpstreamError,        "the backend does not serve the model, or not in this way"),
             Fault::Told(Client)    => row(Some(Class::ClientError),  None,       Nothing,    Not,            Code::InvalidRequest,       "the backend refused the request as it was asked"),
         }
     }

@@ -251,8 +251,8 @@ impl Gate<'_> {
             true => timeout(ERROR_BODY, whole).await.unwrap_or(Ok(())),
             false => whole.await,
         };
-        if !is_clear && (came.is_err() || !inflow.last || berry_wire::is_page(inflow.held())) {
-            return came.err().map_or_else(|| Fault::Garbled.into(), Trouble::from);
+        if let (false, Err(fault)) = (is_clear, came) {
+            return fault.into();
         }
         let protocol = self.operation.protocol();
         let complaint = berry_wire::complaint(protocol, status, inflow.held());
@@ -269,12 +269,14 @@ impl Gate<'_> {
             }
             (complaint, _) => Fault::Told(complaint),
         };
-        // A 403 may be a refusal of Berry's own account all the same, which is no client's to read.
         let is_told = match fault {
+            // A 403 may be a refusal of Berry's own account all the same, which is no client's to read.
             Fault::Elsewhere => status != 403,
             other => matches!(other, Fault::Told(Complaint::Client | Complaint::Model)),
         };
-        let answer = (is_told && inflow.last).then(|| (head, inflow.into_parts().0));
+        // What is too long to be cleared of secrets, or a page of some server on the way, is not passed on.
+        let may_pass = inflow.last && !berry_wire::is_page(inflow.held());
+        let answer = (is_told && may_pass).then(|| (head, inflow.into_parts().0));
         Trouble { fault, wait, answer, status: Some(status) }
     }
 

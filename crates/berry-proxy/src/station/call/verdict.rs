@@ -8,7 +8,7 @@ use berry_policy::FailureKind;
 use berry_vocab::Failure;
 use bytes::Bytes;
 
-use crate::answer::{Content, Streamed, begin_head};
+use crate::answer::{Content, Streamed, begin_head, refusal};
 use crate::live::Ending;
 use crate::path::Parts;
 use crate::snapshot::Target;
@@ -65,6 +65,7 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
         Some((status, fields, body)) if trouble.fault.is_final() => {
             Verdict::Answer((status, fields, Content::Whole(body)))
         }
+        None if trouble.fault.is_final() => Verdict::Answer(in_own_words(trouble.status, &meaning, ticket)),
         Some((status, fields, body)) => {
             let may_lie_elsewhere = trouble.fault == Fault::Elsewhere;
             let backend = ticket.backend.clone();
@@ -76,6 +77,16 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
             Verdict::Next { reason, place: choice.place, again: meaning.again }
         }
     }
+}
+
+/// The backend's refusal, with its status, where its answer cannot be passed on.
+fn in_own_words(status: Option<u16>, meaning: &Meaning, ticket: &Ticket) -> Parts {
+    let status = status.unwrap_or(meaning.code.status());
+    let message = format!("{} (status {status}); its answer is a page, or too long to be passed on", meaning.message);
+    let (_, _, body) = refusal(&Failure::new(meaning.code, message), ticket.dialect, &ticket.request_id);
+    let mut fields = begin_head(status);
+    push_field(&mut fields, b"content-type", b"application/json");
+    (status, fields, Content::Whole(body))
 }
 
 /// What the outcome does to the key; and how it counts for the breaker.
