@@ -121,6 +121,16 @@ impl EventReader {
         self.length == 0
     }
 
+    /// Whether anything has come that a client waits for, if only in the event that ended the stream.
+    pub fn has_content(&self) -> bool {
+        self.judge.has_content()
+    }
+
+    /// Whether the stream's own end has come.
+    pub fn is_ended(&self) -> bool {
+        self.judge.is_ended()
+    }
+
     /// What the stream has come to, if its connection ended cleanly here. An event that lacks its blank line counts: the
     /// standard discards it, vendors forget the line.
     pub fn finish(&mut self) -> Ending {

@@ -29,7 +29,7 @@ use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
 
 use best::Best;
-pub(crate) use fault::{Again, Fault, KeyEffect};
+pub(crate) use fault::{Again, Fault, KeyEffect, Meaning};
 use race::Hedge;
 use verdict::Verdict;
 

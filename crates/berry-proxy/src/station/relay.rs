@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use berry_policy::{FailureKind, OutcomeClass};
+use berry_policy::OutcomeClass;
 use berry_vocab::{Code, Failure, Moment};
 use berry_wire::{Complaint, Ending as StreamEnd, Event};
 use bytes::Buf;
@@ -13,7 +13,7 @@ use bytes::Buf;
 use crate::answer::Streamed;
 use crate::deadline::Deadline;
 use crate::live::Ending;
-use crate::station::{Outcome, Ticket};
+use crate::station::{Fault, KeyEffect, Meaning, Outcome, Ticket};
 use crate::upstream::{BodyFault, Piece};
 use crate::worker::Worker;
 
@@ -35,8 +35,6 @@ pub(crate) struct Flow {
     partial: Vec<u8>,
     /// Whether part of an event has left before its end.
     is_loose: bool,
-    /// Whether the stream's own end has come.
-    has_ended: bool,
     /// An error event that goes out as the last.
     last_words: Option<Vec<u8>>,
 }
@@ -45,18 +43,31 @@ impl Flow {
     /// The flow of an answer that begins now.
     pub(crate) fn new(streamed: Box<Streamed>, ticket: Ticket) -> Self {
         let total_due = streamed.limits.total.map(|total| ticket.started.after(total));
-        let mut deadline = Deadline::default();
-        deadline.set(ticket.worker.clock.instant(ticket.worker.recent().after(streamed.limits.idle)));
-        Self {
+        let now = ticket.worker.recent();
+        let mut flow = Self {
             streamed,
             ticket,
-            deadline,
+            deadline: Deadline::default(),
             total_due,
             partial: Vec::new(),
             is_loose: false,
-            has_ended: false,
             last_words: None,
-        }
+        };
+        flow.wait_from(now);
+        flow
+    }
+
+    /// Whether the stream's own end has come.
+    fn has_ended(&self) -> bool {
+        self.streamed.events.as_ref().is_some_and(|events| events.is_ended())
+    }
+
+    /// Sets how long the upstream may take for what comes next.
+    fn wait_from(&mut self, now: Moment) {
+        let patience = if self.has_ended() { AFTER_END } else { self.streamed.limits.idle };
+        let idle = now.after(patience);
+        let due = self.total_due.map_or(idle, |total| total.min(idle));
+        self.deadline.set(self.ticket.worker.clock.instant(due));
     }
 
     /// The worker that it belongs to.
@@ -80,7 +91,11 @@ impl Flow {
                 Poll::Ready(Err(end)) => return Poll::Ready(self.fail(end, 0, buffer)),
                 Poll::Pending => return Poll::Pending,
             };
-            if let Some(piece) = self.pass(buffer, len, judged, last) {
+            let passed = self.pass(buffer, len, judged, last);
+            if !last {
+                self.wait_from(self.ticket.worker.recent());
+            }
+            if let Some(piece) = passed {
                 let left = piece.as_ref().map_or(0, |piece| piece.len);
                 self.streamed.maker.note(buffer.get(..left).unwrap_or_default(), self.ticket.worker.gateway.live());
                 return Poll::Ready(piece);
@@ -120,10 +135,6 @@ impl Flow {
         if self.total_due.is_some_and(|total| now >= total) && !last {
             return Poll::Ready(Err(End::TimedOut));
         }
-        let patience = if self.has_ended { AFTER_END } else { self.streamed.limits.idle };
-        let idle = now.after(patience);
-        let due = self.total_due.map_or(idle, |total| total.min(idle));
-        self.deadline.set(self.ticket.worker.clock.instant(due));
         Poll::Ready(Ok((before + len, before + judged, last)))
     }
 
@@ -159,8 +170,7 @@ impl Flow {
             clear = at;
             self.is_loose = false;
             match event {
-                Event::Quiet | Event::Content => {}
-                Event::End => self.has_ended = true,
+                Event::Quiet | Event::Content | Event::End => {}
                 Event::Error(complaint) => {
                     self.end_with_their_error(complaint);
                     return Some(Ok(Piece { len: clear, last: true }));
@@ -190,19 +200,17 @@ impl Flow {
 
     /// The upstream's own error event has passed: it is the end.
     fn end_with_their_error(&mut self, complaint: Complaint) {
-        let overload = matches!(complaint, Complaint::RateLimit | Complaint::Overloaded);
-        let (class, failure) = match overload {
-            true => (OutcomeClass::RateLimit, None),
-            false => (OutcomeClass::ServerError, Some(FailureKind::Soft)),
-        };
-        self.ticket.end_attempt(Ending { class, failure, overload });
+        let Meaning { class, failure, key, .. } = Fault::Told(complaint).meaning();
+        if let Some(class) = class {
+            self.ticket.end_attempt(Ending { class, failure, overload: key == KeyEffect::CoolsDown });
+        }
         self.ticket.end(Outcome::Failed(Code::UpstreamError));
         tracing::warn!(request_id = %self.ticket.request_id, backend = self.ticket.backend.as_deref(), "a stream ended with the backend's error");
     }
 
     /// Ends an answer whose upstream failed, behind the first `clear` bytes of the buffer.
     fn fail(&mut self, end: End, clear: usize, buffer: &mut [u8]) -> Result<Piece, Cut> {
-        if self.has_ended {
+        if self.has_ended() {
             // All that the protocol wants has come.
             self.ticket.complete();
             return Ok(Piece { len: clear, last: true });

@@ -411,3 +411,48 @@ async fn a_page_for_people_never_reaches_a_client_whatever_its_status() {
         assert!(!answer.text().contains("secret-host"), "{}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn a_response_without_output_is_an_answer_and_a_bare_end_is_none() {
+    let berry = Berry::without_retries().await;
+    let created = "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
+    let incomplete =
+        "data: {\"type\":\"response.incomplete\",\"response\":{\"id\":\"r\",\"model\":\"m\",\"output\":[]}}\n\n";
+    let body = r#"{"model":"single","input":"hi","stream":true}"#;
+    let whole = format!("{created}{incomplete}");
+    berry.first.script(Script::new().sse(whole.clone()));
+    let told = berry.post("/v1/responses", &[("x-api-key", ALICE)], body).await;
+    assert_eq!((told.status, told.text()), (200, whole));
+    berry.first.script(Script::new().sse("data: [DONE]\n\n"));
+    let body = chat_body("single").replace('{', "{\"stream\":true,");
+    let told = berry.post("/v1/chat/completions", &[("x-api-key", ALICE)], &body).await;
+    assert_eq!((told.status, told.code().as_str()), (502, "upstream_bad_response"));
+}
+
+/// Vendors flag prompts within a 200, or as a response that failed: no client should take a backend out by what it writes.
+#[tokio::test]
+async fn a_prompt_that_is_refused_within_a_stream_is_no_failure_of_the_backend() {
+    let berry = Berry::without_retries().await;
+    let created = "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
+    let delta = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n";
+    let failed = "data: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"invalid_prompt\"}}}\n\n";
+    let body = r#"{"model":"single","input":"hi","stream":true}"#;
+    for _ in 0..4 {
+        berry.first.script(Script::new().sse(format!("{created}{failed}")));
+        assert_eq!(berry.post("/v1/responses", &[("x-api-key", ALICE)], body).await.status, 502);
+        let gate = Gate::new();
+        let whole = format!("{created}{delta}{failed}");
+        berry.first.script(Script::new().sse(whole.clone()).gate(&gate));
+        gate.let_through(2);
+        let mut connection = berry.connect().await;
+        connection.send(request("/v1/responses", &[("x-api-key", ALICE)], body)).await;
+        assert_eq!(connection.head().await.unwrap().0, 200);
+        gate.open();
+        assert_eq!(connection.chunks(whole.len()).await, whole.as_bytes());
+        assert_eq!(connection.chunk().await, Some(Vec::new()), "the stream ends cleanly");
+    }
+    let health = berry.get("/health", &[bearer(ROOT).as_field()]).await.json();
+    let backends = health["detail"]["backends"].as_array().unwrap().clone();
+    let first = backends.iter().find(|backend| backend["model"] == "gpt-first").unwrap();
+    assert_eq!((&first["state"], &first["consecutive_failures"]), (&"healthy".into(), &0.into()), "{first}");
+}

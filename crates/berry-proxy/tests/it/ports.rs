@@ -314,6 +314,32 @@ async fn a_stream_that_stalls_ends_with_an_error_event_after_the_idle_time() {
     .await;
 }
 
+/// Some servers end the stream and forget the body: no client should wait for that.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stays_open_after_the_streams_own_end_is_ended_soon() {
+    on_pipes(
+        |text| text,
+        async |mut gate| {
+            let mut client = gate.client();
+            for pieces in [vec![event("1"), DONE.to_owned()], vec![event("1") + DONE]] {
+                let start = Instant::now();
+                chat(&mut client, "single").await;
+                let mut upstream = gate.asked(FIRST).await;
+                answer(&mut upstream, STREAM).await;
+                for piece in &pieces {
+                    answer(&mut upstream, chunk(piece)).await;
+                    tokio::task::yield_now().await;
+                }
+                let response = client.response().await;
+                assert_took(start, seconds(2));
+                assert!(response.complete && response.text() == event("1") + DONE, "{}", response.text());
+                assert_eq!(upstream.read(&mut [0]).await.unwrap(), 0, "the connection is of no more use");
+            }
+        },
+    )
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_stalls_within_an_event_too_large_to_hold_back_is_cut() {
     on_pipes(

@@ -188,6 +188,8 @@ impl Judge {
                 Event::Error(of_error_object(self.protocol, &fields.data))
             }
             Says::End => {
+                // Some answers are told of by nothing but their end: one that spent all its tokens on thoughts.
+                self.has_content = self.has_content || has_substance(&fields.data);
                 self.is_ended = true;
                 Event::End
             }

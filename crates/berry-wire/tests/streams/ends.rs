@@ -1,7 +1,7 @@
 //! What a stream has come to when its connection ends.
 
-use berry_wire::Operation::{ChatCompletions, Responses};
-use berry_wire::{Complaint, Ending, EventReader};
+use berry_wire::Operation::{ChatCompletions, Messages, Responses};
+use berry_wire::{Complaint, Ending, Event, EventReader};
 
 use super::{SERVER, chunk, ending, events, follow};
 
@@ -28,6 +28,23 @@ fn a_chat_is_whole_without_done_only_if_every_choice_is_finished() {
         ),
     ] {
         assert_eq!(ending(ChatCompletions, chunks.concat()), expected, "{chunks:?}");
+    }
+}
+
+/// A response that spent all its tokens on thoughts has no output, and is one all the same; a bare end is none.
+#[test]
+fn an_end_that_tells_of_an_answer_is_one() {
+    let completed = r#"{"type":"response.incomplete","response":{"id":"r","model":"m","output":[]}}"#;
+    for (operation, data, has_content) in [
+        (Responses, completed, true),
+        (Responses, r#"{"type":"response.completed"}"#, false),
+        (Messages, r#"{"type":"message_stop"}"#, false),
+        (ChatCompletions, "[DONE]", false),
+    ] {
+        let mut reader = EventReader::new(operation);
+        let text = format!("data: {data}\n\n");
+        assert_eq!(reader.next(text.as_bytes()), Some((text.len(), Event::End)));
+        assert_eq!((reader.has_content(), reader.is_ended()), (has_content, true), "{data}");
     }
 }
 

@@ -174,10 +174,9 @@ impl Gate<'_> {
                 judged += taken;
                 match event {
                     Event::Quiet => {}
-                    Event::Content => first_at = first_at.or_else(|| Some(self.worker.now())),
                     Event::Error(complaint) => return Err(Fault::Told(not_the_clients(complaint)).into()),
-                    Event::End if first_at.is_none() => return Err(Fault::Garbled.into()),
-                    Event::End => {}
+                    Event::End if !events.has_content() => return Err(Fault::Garbled.into()),
+                    Event::Content | Event::End => first_at = first_at.or_else(|| Some(self.worker.now())),
                 }
                 if first_at.is_some() && !inflow.last {
                     break;
@@ -340,7 +339,8 @@ fn plain_fault(operation: Operation, body: &[u8]) -> Option<Fault> {
     })
 }
 
-/// An error where success was announced is the backend's own fault, whoever it blames (U9).
+/// An error where success was announced is no client's answer, whoever it blames (U9): another backend may have one. Where it
+/// blames the client it is no failure all the same, or prompts that are refused so would take a backend out.
 fn not_the_clients(complaint: Complaint) -> Complaint {
-    if complaint == Complaint::Client { Complaint::Server } else { complaint }
+    if complaint == Complaint::Client { Complaint::Model } else { complaint }
 }
