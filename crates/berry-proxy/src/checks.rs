@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_policy::{Check, CheckRules, CheckSchedule, FailureKind, leads_to_ramp};
+use berry_policy::{Check, CheckRules, CheckSchedule, leads_to_ramp};
 use berry_vocab::{BackendKey, Moment, ProviderId};
 use berry_wire::Complaint;
 use foldhash::HashMap;
@@ -150,11 +150,11 @@ impl Job {
 
     fn record(&self, target: &Target, model: &Model, reply: &Reply, is_listed: bool) {
         let now = self.worker.now();
-        let failure = self.failure(reply, is_listed);
+        let failure = reply.fault.filter(|fault| self.counts(*fault)).and_then(|fault| fault.meaning().failure);
         if let (KeyEffect::CoolsDown, Some(wait)) = (reply.key_effect(), reply.wait) {
             target.live.cool_down(reply.account, wait, now);
         }
-        let went_well = failure.is_none() && reply.fault.is_none_or(is_alive);
+        let went_well = is_listed && reply.fault.is_none_or(is_alive);
         let may_ramp = went_well && leads_to_ramp(self.check, target.live.state(now), target.checks.billing);
         let what = match self.check {
             Check::Models => "models",
@@ -176,13 +176,13 @@ impl Job {
         }
     }
 
-    /// How a check counts for the breaker. A refused key is traffic's to find out: a provider may well take a key for chats
-    /// and not for its list.
-    fn failure(&self, reply: &Reply, is_listed: bool) -> Option<FailureKind> {
-        if !is_listed {
-            return Some(FailureKind::Soft);
+    /// Whether a fault tells the breaker anything. Of a provider's list only that nobody is there, or answers: one that has no
+    /// good list, or not all its models in it, may well answer chats, and whether it does is traffic's to find out.
+    fn counts(&self, fault: Fault) -> bool {
+        match self.check {
+            Check::Models => matches!(fault, Fault::Unreachable | Fault::Broken | Fault::Silent),
+            Check::OneToken => true,
         }
-        reply.fault.and_then(|fault| fault.meaning().failure)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Probe {
     pub path: String,
     /// Its body, JSON; empty for `GET`.
     pub body: Vec<u8>,
+    /// What it asks for; `None`: a list of models.
+    pub operation: Option<Operation>,
 }
 
 /// Asks for the list of models, as much of it as fits one page.
@@ -29,7 +31,7 @@ pub fn probe_models(base: &BaseUrl, protocol: Protocol) -> Probe {
         Protocol::Anthropic => "?limit=1000",
         Protocol::Gemini => "?pageSize=1000",
     };
-    Probe { method: "GET", path: models_path(base) + page, body: Vec::new() }
+    Probe { method: "GET", path: models_path(base) + page, body: Vec::new(), operation: None }
 }
 
 /// Asks a model for one token.
@@ -50,7 +52,8 @@ pub fn probe_one_token(base: &BaseUrl, protocol: Protocol, model: &str) -> Probe
         }
     };
     let call = Call { protocol, operation, path_model: None, suffix };
-    Probe { method: "POST", path: upstream_path(base, &call, model, None), body: body.to_string().into_bytes() }
+    let path = upstream_path(base, &call, model, None);
+    Probe { method: "POST", path, body: body.to_string().into_bytes(), operation: Some(operation) }
 }
 
 /// Whether a list of models names `model`; `None`: it cannot be said, since the list is no list or has further pages.
@@ -67,8 +70,13 @@ pub fn lists_model(protocol: Protocol, list: &[u8], model: &str) -> Option<bool>
         }
         Protocol::OpenAi | Protocol::Anthropic => {
             let data = list.data?;
-            // An alias like `claude-sonnet-4-5` is listed under the name that it stands for now.
-            let is_it = |id: &str| id == model || (protocol == Protocol::Anthropic && is_alias(model, id));
+            // Ollama lists a model with its tag, Gemini under OpenAI's paths with its kind; an alias like `claude-sonnet-4-5` is
+            // listed under the name that it stands for now.
+            let is_it = |id: &str| {
+                bare(id) == bare(model)
+                    || id.strip_suffix(":latest") == Some(model)
+                    || (protocol == Protocol::Anthropic && is_alias(model, id))
+            };
             Some(data.iter().any(|entry| entry.id.as_deref().is_some_and(is_it)))
         }
     }
@@ -129,6 +137,8 @@ mod tests {
         let list = r#"{"object":"list","data":[{"id":"gpt-4o","object":"model"},{"id":"m/x"}]}"#;
         assert_eq!(openai(list, "gpt-4o"), Some(true));
         assert_eq!(openai(list, "gpt-5"), Some(false));
+        let list = r#"{"data":[{"id":"llama3:latest"},{"id":"models/gemini-2.5-flash"}]}"#;
+        assert_eq!((openai(list, "llama3"), openai(list, "gemini-2.5-flash")), (Some(true), Some(true)));
         assert_eq!(openai("<html>", "gpt-5"), None);
         assert_eq!(openai("{}", "gpt-5"), None);
         let claude = |list: &str, model| lists_model(Protocol::Anthropic, list.as_bytes(), model);

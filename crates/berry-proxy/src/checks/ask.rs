@@ -80,10 +80,10 @@ async fn exchange(worker: &Rc<Worker>, provider: &Provider, account: usize, prob
         .map_err(|_| Fault::Cut)?;
     }
     let status = head.status();
-    let fault = match status {
-        200..=299 if berry_wire::is_page(&text) => Some(Fault::Garbled),
-        200..=299 => None,
-        400.. => Some(Fault::Told(berry_wire::complaint(provider.protocol, status, &text))),
+    let fault = match (status, probe.operation) {
+        (200..=203 | 205..=299, Some(operation)) => Fault::of_plain(operation, &text),
+        (200..=203 | 205..=299, None) => is_no_list(&text).then_some(Fault::Garbled),
+        (400.., _) => Some(Fault::Told(berry_wire::complaint(provider.protocol, status, &text))),
         _ => Some(Fault::Garbled),
     };
     let wait = match fault {
@@ -93,6 +93,10 @@ async fn exchange(worker: &Rc<Worker>, provider: &Provider, account: usize, prob
         _ => None,
     };
     Ok(Reply { status: Some(status), body: text, fault, wait, account: 0, took: Duration::ZERO })
+}
+
+fn is_no_list(text: &[u8]) -> bool {
+    berry_wire::is_page(text) || text.trim_ascii().is_empty()
 }
 
 fn head(provider: &Provider, account: usize, probe: &Probe) -> Vec<u8> {

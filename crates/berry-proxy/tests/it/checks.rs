@@ -183,6 +183,46 @@ async fn checks_take_out_a_provider_that_hangs_before_any_client_meets_it() {
     .await;
 }
 
+/// Many servers have a list that is slow, empty, or short of a model that they serve, or answer it with a page; whether they
+/// serve is for traffic to find out.
+#[tokio::test(start_paused = true)]
+async fn a_bad_list_of_models_takes_no_backend_out_and_is_shown() {
+    for list in [(500, "{}"), (200, "<html>"), (200, ""), (200, r#"{"data":[{"id":"another"}]}"#)] {
+        on_pipes(without_pools, async |mut gate| {
+            let _asked = play(take_opened(&mut gate), move |port, line| match port {
+                FIRST => Some((list.0, list.1.to_owned())),
+                _ => good(port, line),
+            });
+            tokio::task::spawn_local(berry_proxy::checks::run(gate.worker.clone()));
+            sleep(Duration::from_secs(600)).await;
+            let first = detail(&gate, ("first", "gpt-first")).await;
+            assert_eq!((&first["state"], &first["last_check"]["ok"]), (&"healthy".into(), &false.into()), "{list:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_answers_a_token_with_nothing_proves_nothing() {
+    for answer in ["", "<html>", r#"{"error":{"code":500}}"#] {
+        on_pipes(without_own_recovery, async |mut gate| {
+            let fails = Rc::new(RefCell::new(true));
+            let failing = fails.clone();
+            let _asked = play(take_opened(&mut gate), move |port, line| match port {
+                FIRST if line.starts_with("POST") && *failing.borrow() => Some((500, "{}".to_owned())),
+                FIRST if line.starts_with("POST") => Some((200, answer.to_owned())),
+                _ => good(port, line),
+            });
+            open_first(&gate).await;
+            *fails.borrow_mut() = false;
+            tokio::task::spawn_local(berry_proxy::checks::run(gate.worker.clone()));
+            sleep(Duration::from_secs(600)).await;
+            assert_eq!(detail(&gate, ("first", "gpt-first")).await["state"], "open", "{answer}");
+        })
+        .await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_provider_can_be_tried_by_hand_without_any_effect_on_its_health() {
     on_pipes(without_pools, async |mut gate| {

@@ -4,7 +4,7 @@
 
 use berry_policy::{FailureKind, OutcomeClass};
 use berry_vocab::Code;
-use berry_wire::Complaint;
+use berry_wire::{Complaint, Operation, PlainFault};
 
 /// What came of an attempt that brought no answer. The letters are the failure model's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +112,20 @@ impl Fault {
             Fault::Told(Model)     => row(Some(Class::ModelError),   None,       Nothing,    Not,            Code::UpstreamError,        "the backend does not serve the model, or not in this way"),
             Fault::Told(Client)    => row(Some(Class::ClientError),  None,       Nothing,    Not,            Code::InvalidRequest,       "the backend refused the request as it was asked"),
         }
+    }
+
+    /// What is wrong with a whole plain answer that has a good status, if anything is.
+    pub(crate) fn of_plain(operation: Operation, body: &[u8]) -> Option<Self> {
+        berry_wire::plain_fault(operation, body).map(|fault| match fault {
+            PlainFault::Garbled => Fault::Garbled,
+            PlainFault::Told(complaint) => Fault::within_success(complaint),
+        })
+    }
+
+    /// What is told where success was announced is no client's answer, whoever it blames (U9): another backend may have one.
+    /// Where it blames the client it is no failure all the same, or prompts that are refused so would take a backend out.
+    pub(crate) fn within_success(complaint: Complaint) -> Self {
+        Fault::Told(if complaint == Complaint::Client { Complaint::Model } else { complaint })
     }
 
     /// Whether the fault is the client's own, so that no backend could do better: its answer is the answer.

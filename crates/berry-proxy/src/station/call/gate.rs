@@ -174,7 +174,7 @@ impl Gate<'_> {
                 judged += taken;
                 match event {
                     Event::Quiet => {}
-                    Event::Error(complaint) => return Err(Fault::Told(not_the_clients(complaint)).into()),
+                    Event::Error(complaint) => return Err(Fault::within_success(complaint).into()),
                     Event::End if !events.has_content() => return Err(Fault::Garbled.into()),
                     Event::Content | Event::End => first_at = first_at.or_else(|| Some(self.worker.now())),
                 }
@@ -192,7 +192,7 @@ impl Gate<'_> {
                     Ending::Whole if first_at.is_some() || !events.is_between_events() => {
                         Ok((Held::Whole(inflow.into_parts().0), first_at.unwrap_or_else(|| self.worker.now())))
                     }
-                    Ending::Failed(complaint) => Err(Fault::Told(not_the_clients(complaint)).into()),
+                    Ending::Failed(complaint) => Err(Fault::within_success(complaint).into()),
                     Ending::Truncated if !is_empty => Err(Fault::Cut.into()),
                     Ending::Whole | Ending::Truncated => Err(Fault::Garbled.into()),
                 };
@@ -210,7 +210,7 @@ impl Gate<'_> {
     async fn plain(&self, head: AnswerHead, first: First, body: UpstreamBody) -> Result<Received, Trouble> {
         let first_at = self.worker.now();
         if first.last {
-            return match plain_fault(self.operation, &first.bytes) {
+            return match Fault::of_plain(self.operation, &first.bytes) {
                 None => Ok(Received { head, held: Held::Whole(first.bytes), first_at }),
                 Some(fault) => Err(fault.into()),
             };
@@ -223,7 +223,7 @@ impl Gate<'_> {
             self.due.set(self.worker.now().after(self.idle));
             self.more(&mut inflow).await?;
         }
-        if let Some(fault) = plain_fault(self.operation, inflow.held()).filter(|_| inflow.last) {
+        if let Some(fault) = Fault::of_plain(self.operation, inflow.held()).filter(|_| inflow.last) {
             return Err(fault.into());
         }
         if berry_wire::is_page(inflow.held()) {
@@ -329,18 +329,4 @@ fn is_begun_list(operation: Operation, body: &[u8]) -> bool {
     let mut elements = serde_json::Deserializer::from_slice(elements).into_iter::<&serde_json::value::RawValue>();
     let first = elements.next().and_then(Result::ok);
     first.is_some_and(|first| berry_wire::plain_fault(operation, first.get().as_bytes()).is_none())
-}
-
-/// What is wrong with a whole plain answer, if anything is.
-fn plain_fault(operation: Operation, body: &[u8]) -> Option<Fault> {
-    berry_wire::plain_fault(operation, body).map(|fault| match fault {
-        berry_wire::PlainFault::Garbled => Fault::Garbled,
-        berry_wire::PlainFault::Told(complaint) => Fault::Told(not_the_clients(complaint)),
-    })
-}
-
-/// An error where success was announced is no client's answer, whoever it blames (U9): another backend may have one. Where it
-/// blames the client it is no failure all the same, or prompts that are refused so would take a backend out.
-fn not_the_clients(complaint: Complaint) -> Complaint {
-    if complaint == Complaint::Client { Complaint::Model } else { complaint }
 }
