@@ -75,6 +75,11 @@ impl Visits {
         self.closed.push(i);
     }
 
+    /// Says that there is no more time, or budget, for repeated visits.
+    pub fn end_repeats(&mut self) {
+        self.max_retries = self.repeats;
+    }
+
     /// All visits of the request so far.
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -131,6 +136,13 @@ mod tests {
         assert!(!visits(10, &[0, 0, 0]).may_repeat(0, 2));
         assert!(visits(10, &[0, 0, 0, 1]).may_repeat(1, 2));
         assert!(visits(10, &[0, 0, 0]).may_repeat(0, 5), "a provider's own max_retries replaces it");
+    }
+
+    #[test]
+    fn once_repeats_have_ended_first_visits_go_on() {
+        let mut ended = visits(10, &[0, 1, 0]);
+        ended.end_repeats();
+        assert!(!ended.may_repeat(0, 10) && !ended.may_repeat(1, 10) && ended.first_visit(2));
     }
 
     #[test]

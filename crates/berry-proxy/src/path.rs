@@ -126,7 +126,7 @@ async fn let_in<C: Client>(
     ticket.user = Some(user.clone());
     ticket.worker.gateway.body_memory.pressure.admit()?; // 4 admit: is there memory
     limit::user(user, ticket)?; // 4 admit: the user's own limits
-    ticket.slots.gateway = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
+    admit::at_the_door(ticket)?; // 4 admit: may there be a place
 
     if is_coded(request) {
         let message = "a body with a content coding is not taken; send it as it is, without content-encoding";
@@ -134,12 +134,12 @@ async fn let_in<C: Client>(
     }
     let mut allowance = ticket.worker.gateway.body_memory.allow(snapshot.max_body_bytes, snapshot.max_body_memory);
     let body = client.read_body(&mut allowance).await?; // 3 read
+    ticket.slots.gateway = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
     let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
     let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
-    ticket.slots.model = admit::model(&plan, client).await?; // 4 admit: the model
 
     // Tokens and budgets take their place here, holding a reservation in the ticket.
 

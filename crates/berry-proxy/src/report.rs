@@ -241,7 +241,7 @@ impl BackendHealth {
             "mean_latency_ms": self.numbers.mean.map(millis),
             "p95_latency_ms": self.numbers.p95.map(millis),
             "in_flight": self.standing.in_flight,
-            "at_once": self.standing.at_once,
+            "at_once": self.standing.at_once.into_iter().chain(self.standing.state.at_once()).min(),
             "requests": self.requests(),
             "success_rate": self.success_rate(),
             "consecutive_failures": self.numbers.failures_in_a_row,

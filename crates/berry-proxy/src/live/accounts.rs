@@ -3,7 +3,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use berry_policy::{KeyStanding, Quarantine, is_last_usable};
 use berry_vocab::Moment;
@@ -17,6 +20,7 @@ use crate::live::Room;
 /// The numbers of one provider, over all its models.
 #[derive(Debug, Default)]
 pub struct ProviderLive {
+    /// Ordered with the count of those who wait for room: one of both sees the other.
     in_flight: AtomicU32,
     /// Where requests wait that found all its places taken.
     pub(crate) room: Room,
@@ -44,15 +48,15 @@ pub(crate) fn account_hash(key: &str) -> u64 {
 impl ProviderLive {
     /// Requests in flight, over all its models.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.load(SeqCst)
     }
 
     pub(crate) fn enter(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, SeqCst);
     }
 
     pub(crate) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.fetch_sub(1, SeqCst);
         self.room.release();
     }
 }

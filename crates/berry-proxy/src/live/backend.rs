@@ -19,6 +19,8 @@ use crate::metrics::Histogram;
 pub struct BackendLive {
     /// Requests in flight.
     in_flight: AtomicU32,
+    /// Those of them whose answer has not begun.
+    unanswered: AtomicU32,
     /// Held for a few dozen nanoseconds, when a backend is considered and when an attempt ends.
     figures: Mutex<Figures>,
     outcomes: [AtomicU64; OUTCOMES.len()],
@@ -52,7 +54,10 @@ pub struct Standing {
     pub latency_us: Option<f64>,
     /// Requests in flight.
     pub in_flight: u32,
-    /// How many it may have at once now, where something limits them.
+    /// Those of them whose answer has not begun: the ramp limits these alone, since a stream that has begun proves something
+    /// and may last for minutes.
+    pub unanswered: u32,
+    /// How many it may have in flight now, where a limit learned from overload or its provider's says so.
     pub at_once: Option<u32>,
 }
 
@@ -121,6 +126,7 @@ impl Standing {
 
     pub(crate) fn has_room(&self) -> bool {
         self.at_once.is_none_or(|limit| self.in_flight < limit)
+            && self.state.at_once().is_none_or(|limit| self.unanswered < limit)
     }
 }
 
@@ -139,6 +145,7 @@ impl BackendLive {
     pub(super) fn new(now: Moment, rules: &Rules) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
             figures: Mutex::new(Figures {
                 health: Health::new(),
                 confidence: Confidence::new(now, &rules.smart_ai),
@@ -157,17 +164,16 @@ impl BackendLive {
 
     /// What choosing needs to know of it. `is_adaptive`: whether its own limit, learned from overload, holds.
     pub(crate) fn standing(&self, accounts: &Accounts, is_adaptive: bool, now: Moment, rules: &Rules) -> Standing {
-        let in_flight = self.in_flight.load(Relaxed);
+        let (in_flight, unanswered) = (self.in_flight.load(Relaxed), self.unanswered.load(Relaxed));
         let figures = self.figures.lock();
-        let state = figures.health.state(now);
-        let learned = if is_adaptive { figures.limit.limit() } else { None };
         Standing {
-            state,
+            state: figures.health.state(now),
             cooling_until: figures.cooling_until(accounts, now),
             confidence: figures.confidence.value_at(now, &rules.smart_ai),
             latency_us: figures.latency_us,
             in_flight,
-            at_once: [state.at_once(), learned].into_iter().flatten().min(),
+            unanswered,
+            at_once: if is_adaptive { figures.limit.limit() } else { None },
         }
     }
 
@@ -193,22 +199,33 @@ impl BackendLive {
         Some(key.cooling_until)
     }
 
+    /// A request is sent to it.
     pub(crate) fn enter(&self) {
         self.in_flight.fetch_add(1, Relaxed);
+        self.unanswered.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn leave(&self) {
+    /// A request is over; `has_begun`: its answer had.
+    pub(crate) fn leave(&self, has_begun: bool) {
         self.in_flight.fetch_sub(1, Relaxed);
+        self.unanswered.fetch_sub(u32::from(!has_begun), Relaxed);
     }
 
-    /// Takes the time to a first byte into the smoothed latency.
-    pub(crate) fn record_latency(&self, sample: Duration, now: Moment) {
+    /// The answer to a request has begun, `sample` after it was sent. On the ramp that is the success: streams last for
+    /// minutes, and a backend that begins them has proved itself.
+    pub(crate) fn record_begun(&self, sample: Duration, now: Moment) -> Option<Turned> {
+        self.unanswered.fetch_sub(1, Relaxed);
         self.first_token.record(sample);
         let mut figures = self.figures.lock();
         let since = now.since(figures.latency_at);
         figures.latency_us = Some(ewma(figures.latency_us, sample.as_secs_f64() * 1e6, since));
         figures.latency_at = now;
         figures.latencies.record(sample, now);
+        let from = figures.health.state(now);
+        if let State::Ramp { .. } = from {
+            figures.health.record_success(now);
+        }
+        turned(from, figures.health.state(now))
     }
 
     /// Takes an attempt's ending into account. `may_open`: whether a soft failure may open this backend.
@@ -223,7 +240,10 @@ impl BackendLive {
         figures.confidence.record(ending.class, now, &rules.smart_ai);
         match ending.failure {
             Some(kind) => figures.health.record_failure(kind, may_open, now, &rules.health),
-            None if ending.class == OutcomeClass::Success => figures.health.record_success(now),
+            // On the ramp it counted when it began.
+            None if ending.class == OutcomeClass::Success && !matches!(from, State::Ramp { .. }) => {
+                figures.health.record_success(now);
+            }
             None => {}
         }
         if ending.overload {

@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::client::{Client, Interrupted};
 
+/// How often those who wait look for themselves: room may come where they do not hear of it, at another backend of theirs.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Where those wait who found no room.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -71,8 +74,10 @@ impl Room {
             if let Some(value) = ready() {
                 return Ok(value);
             }
-            match client.wait(|| due, freed).await {
+            let look = due.min(Instant::now() + LOOK);
+            match client.wait(|| look, freed).await {
                 Ok(()) => {}
+                Err(Interrupted::Due) if look < due => {}
                 Err(Interrupted::Due) => return ready().ok_or(Full::NoPlace),
                 Err(other) => return Err(Full::Interrupted(other)),
             }
@@ -114,6 +119,16 @@ impl Slots {
                 self.room.wait(client, due, most, || self.try_take(limit)).await
             }
         }
+    }
+
+    /// Whether all places are taken and so many wait for one that nobody else may.
+    pub(crate) fn is_hopeless(&self, limit: u32, most: usize) -> bool {
+        self.taken() >= limit && self.room.waiting.load(SeqCst) >= most
+    }
+
+    /// Where to wait for a place.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// How many are taken.

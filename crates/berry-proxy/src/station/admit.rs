@@ -6,40 +6,48 @@ use std::time::Duration;
 use berry_vocab::{Code, Failure};
 
 use crate::client::Client;
-use crate::live::{Full, Slot};
+use crate::live::{Full, Room, Slot};
+use crate::snapshot::Model;
 use crate::station::Ticket;
 use crate::station::call::NoAnswer;
-use crate::station::route::Plan;
 
 /// How long a request waits for a place in the gateway, and how many may wait.
 const GATEWAY_QUEUE: (Duration, usize) = (Duration::from_millis(100), 256);
 
-/// The same for a model's.
-const MODEL_QUEUE: (Duration, usize) = (Duration::from_secs(1), 64);
+/// Refuses a request, before its body is read, for which there will be no place in the gateway.
+///
+/// # Errors
+/// `overloaded`.
+pub(crate) fn at_the_door(ticket: &Ticket) -> Result<(), Failure> {
+    let (slots, (_, most)) = (&ticket.worker.gateway.slots, GATEWAY_QUEUE);
+    let is_hopeless = ticket.snapshot.max_in_flight.is_some_and(|limit| slots.is_hopeless(limit, most));
+    if is_hopeless { Err(gateway_is_full()) } else { Ok(()) }
+}
 
 /// Takes a place among the requests of the whole gateway, where their number is limited.
 pub(crate) async fn gateway<C: Client>(client: &mut C, ticket: &Ticket) -> Result<Option<Slot>, NoAnswer> {
     let Some(limit) = ticket.snapshot.max_in_flight else {
         return Ok(None);
     };
-    let slot = ticket.worker.gateway.slots.take(limit, client, GATEWAY_QUEUE).await;
-    admitted(slot, "the gateway has as many requests as it may have at once (max_in_flight)")
-}
-
-/// Takes a place among the requests of the model, where their number is limited.
-pub(crate) async fn model<C: Client>(plan: &Plan, client: &mut C) -> Result<Option<Slot>, NoAnswer> {
-    let limited = plan.pools.first().and_then(|pool| Some((&pool.model, pool.model.max_concurrent?)));
-    let Some((model, limit)) = limited else {
-        return Ok(None);
-    };
-    let slot = model.live.slots.take(limit, client, MODEL_QUEUE).await;
-    admitted(slot, "the model has as many requests as it may have at once (max_concurrent_requests)")
-}
-
-fn admitted(slot: Result<Slot, Full>, message: &'static str) -> Result<Option<Slot>, NoAnswer> {
-    match slot {
+    match ticket.worker.gateway.slots.take(limit, client, GATEWAY_QUEUE).await {
         Ok(slot) => Ok(Some(slot)),
         Err(Full::Interrupted(interrupted)) => Err(interrupted.into()),
-        Err(Full::NoPlace) => Err(Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1)).into()),
+        Err(Full::NoPlace) => Err(gateway_is_full().into()),
     }
+}
+
+fn gateway_is_full() -> Failure {
+    let message = "the gateway has as many requests as it may have at once (max_in_flight)";
+    Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1))
+}
+
+/// Takes a place among the requests of a model, where their number is limited. `Err`: there is none now, and where to wait.
+pub(crate) fn model(model: &Model) -> Result<Option<Slot>, &Room> {
+    let slots = &model.live.slots;
+    model.max_concurrent.map(|limit| slots.try_take(limit).ok_or(slots.room())).transpose()
+}
+
+/// Whether a model has a place.
+pub(crate) fn has_room(model: &Model) -> bool {
+    model.max_concurrent.is_none_or(|limit| model.live.slots.taken() < limit)
 }

@@ -21,12 +21,12 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 
 use crate::client::{Client, Interrupted, Request};
-use crate::live::{Carried, Full};
+use crate::live::{Carried, Full, Room};
 use crate::path::Parts;
 use crate::snapshot::Target;
-use crate::station::Ticket;
 use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
+use crate::station::{Ticket, admit};
 
 use best::Best;
 pub(crate) use fault::{Again, Fault, KeyEffect, Meaning};
@@ -36,9 +36,12 @@ use verdict::Verdict;
 /// How long a request waits, in all, for rate limits to end before its client is told of them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it waits for a place at a backend that has as many requests as it may have; and how many may wait so.
+/// How long it waits, in all, for a place where there are as many requests as there may be; and how many may wait so.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 const ROOM_QUEUE: usize = 64;
+
+/// What a wait for a place takes of [`ROOM_PATIENCE`] at least, so that places which others take first are no endless loop.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// What a client asked, in the form that every attempt begins with.
 pub(crate) struct Inquiry<'a> {
@@ -81,8 +84,12 @@ struct Search<'a> {
     best: Best,
     /// What is left of [`PATIENCE`].
     patience: Duration,
+    /// What is left of [`ROOM_PATIENCE`].
+    room_patience: Duration,
     /// When the first rate limit ends that keeps this request from a target.
     soonest: Option<Moment>,
+    /// Where others wait too, of the first that would be asked if it had room.
+    full: Option<&'a Room>,
 }
 
 /// Calls targets until one has an answer, or nothing is left to try.
@@ -94,13 +101,13 @@ pub(crate) async fn call<C: Client>(
 ) -> Result<Parts, NoAnswer> {
     let mut search = Search::new(inquiry, plan, ticket);
     loop {
-        search.soonest = None;
+        (search.soonest, search.full) = (None, None);
         for pool in &plan.pools {
             if let Some(answer) = search.in_pool(pool, client, ticket).await? {
                 return Ok(answer);
             }
         }
-        if !search.wait_for_the_soonest(client, ticket).await? {
+        if !search.wait_for_room(client, ticket).await? && !search.wait_for_the_soonest(client, ticket).await? {
             return search.best.into_answer(plan, &search.tried, ticket);
         }
     }
@@ -123,11 +130,13 @@ impl<'a> Search<'a> {
             tried: Tried::new(if plan.forced { Visits::forced() } else { Visits::new(ticket.snapshot.max_retries) }),
             best: Best::default(),
             patience: PATIENCE,
+            room_patience: ROOM_PATIENCE,
             soonest: None,
+            full: None,
         }
     }
 
-    /// Calls the targets of one model.
+    /// Calls the targets of one model, if it has room.
     async fn in_pool<C: Client>(
         &mut self,
         pool: &'a Pool,
@@ -135,16 +144,30 @@ impl<'a> Search<'a> {
         ticket: &mut Ticket,
     ) -> Result<Option<Parts>, NoAnswer> {
         let turn = pool.model.live.turns.fetch_add(1, Relaxed);
-        while ticket.worker.now() < self.deadline {
-            let choice = match self.choose(pool, turn, ticket) {
-                Ok(choice) => choice,
-                Err(nothing) => match self.wait_for_room(nothing, pool, turn, client, ticket).await? {
-                    Some(choice) => choice,
-                    None => return Ok(None),
-                },
-            };
-            if choice.visit == Visit::Repeat && !self.wait_before_repeat(pool, client, ticket).await? {
+        ticket.slots.model = None;
+        match admit::model(&pool.model) {
+            Ok(slot) => ticket.slots.model = slot,
+            Err(room) => {
+                self.full = self.full.or(Some(room));
                 return Ok(None);
+            }
+        }
+        while ticket.worker.now() < self.deadline {
+            let choice = match choose::choose(pool, &self.tried, &self.occasion(turn, ticket)) {
+                Ok(choice) => choice,
+                Err(nothing) => {
+                    self.note(nothing, pool);
+                    return Ok(None);
+                }
+            };
+            if choice.visit == Visit::Repeat {
+                if !self.wait_before_repeat(pool, client, ticket).await? {
+                    self.tried.visits.end_repeats();
+                    continue;
+                }
+                if !choice.target.standing(ticket.worker.now(), &ticket.snapshot.rules).is_eligible() {
+                    continue;
+                }
             }
             if let Some(answer) = self.attempt(choice, pool, turn, client, ticket).await? {
                 return Ok(Some(answer));
@@ -153,8 +176,8 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    fn choose(&self, pool: &'a Pool, turn: u64, ticket: &Ticket) -> Result<Choice<'a>, Nothing> {
-        let occasion = Occasion {
+    fn occasion<'o>(&'o self, turn: u64, ticket: &'o Ticket) -> Occasion<'o> {
+        Occasion {
             worker: &ticket.worker,
             rules: &ticket.snapshot.rules,
             now: ticket.worker.now(),
@@ -162,8 +185,14 @@ impl<'a> Search<'a> {
             affinity: self.affinity,
             carried: &self.carried,
             max_internal_retries: ticket.snapshot.max_internal_retries,
-        };
-        choose::choose(pool, &self.tried, &occasion)
+        }
+    }
+
+    /// Takes into account why a pool has no target to be asked now.
+    fn note(&mut self, nothing: Nothing, pool: &'a Pool) {
+        self.soonest = [self.soonest, nothing.soonest].into_iter().flatten().min();
+        let full = nothing.full_at.and_then(|place| pool.target(place));
+        self.full = self.full.or(full.map(|target| &target.provider.accounts.live.room));
     }
 
     /// One attempt, or two side by side, from begin to verdict.
@@ -235,33 +264,33 @@ impl<'a> Search<'a> {
         wait_until(now.after(wait), client, ticket).await.map(|()| true)
     }
 
-    /// Where a target would be chosen if it had room: waits for it, for a moment.
-    async fn wait_for_room<C: Client>(
-        &mut self,
-        nothing: Nothing,
-        pool: &'a Pool,
-        turn: u64,
-        client: &mut C,
-        ticket: &mut Ticket,
-    ) -> Result<Option<Choice<'a>>, NoAnswer> {
-        self.soonest = [self.soonest, nothing.soonest].into_iter().flatten().min();
-        let Some(provider) = nothing.full_at.and_then(|place| pool.target(place)).map(|target| &target.provider) else {
-            return Ok(None);
+    /// Where only room is missing, waits until there is some, at whichever target it is; `false`: there is none, or nothing is
+    /// missing but room.
+    async fn wait_for_room<C: Client>(&mut self, client: &mut C, ticket: &mut Ticket) -> Result<bool, NoAnswer> {
+        let Some(room) = self.full.filter(|_| !self.room_patience.is_zero()) else {
+            return Ok(false);
         };
+        // Its own place goes to whoever can use it meanwhile.
+        ticket.slots.model = None;
         let begun = ticket.worker.now();
-        let until = begun.after(ROOM_PATIENCE).min(self.deadline);
-        let due = ticket.worker.clock.instant(until);
-        let room = &provider.accounts.live.room;
-        let chosen = room.wait(client, due, ROOM_QUEUE, || self.choose(pool, turn, ticket).ok()).await;
-        ticket.upstream_time += ticket.worker.now().since(begun);
-        match chosen {
-            Ok(choice) => Ok(Some(choice)),
-            Err(Full::Interrupted(interrupted)) => Err(interrupted.into()),
+        let due = ticket.worker.clock.instant(begun.after(self.room_patience).min(self.deadline));
+        let has_room = || self.plan.pools.iter().any(|pool| self.has_room(pool, ticket)).then_some(());
+        let waited = room.wait(client, due, ROOM_QUEUE, has_room).await;
+        let took = ticket.worker.now().since(begun);
+        ticket.upstream_time += took;
+        self.room_patience = self.room_patience.saturating_sub(took.max(LEAST_WAIT));
+        match waited {
+            Ok(()) => Ok(true),
             Err(Full::NoPlace) => {
                 self.best.note_full();
-                Ok(None)
+                Ok(false)
             }
+            Err(Full::Interrupted(interrupted)) => Err(interrupted.into()),
         }
+    }
+
+    fn has_room(&self, pool: &Pool, ticket: &Ticket) -> bool {
+        admit::has_room(&pool.model) && choose::has_room(pool, &self.tried, &self.occasion(0, ticket))
     }
 
     /// After what time a second attempt goes beside the first: where the model says so, and others could answer as well.

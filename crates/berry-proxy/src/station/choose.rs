@@ -152,6 +152,12 @@ pub(crate) fn choose<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>)
     picked.and_then(|seen| settle(pool, seen, tried, occasion)).ok_or_else(|| nothing(&seen, tried, occasion))
 }
 
+/// Whether some target of the pool could be chosen now.
+pub(crate) fn has_room(pool: &Pool, tried: &Tried, occasion: &Occasion<'_>) -> bool {
+    let may_visit = |seen: &Seen<'_>| tried.may_visit(seen.place, seen.target, occasion);
+    see(pool, tried, occasion).iter().any(|seen| seen.standing.is_eligible() && may_visit(seen))
+}
+
 /// The strategy's choice among the eligible that `may_visit`.
 fn pick<'s, 'p>(
     pool: &Pool,

@@ -203,6 +203,7 @@ pub(crate) struct Attempt {
     label: Arc<str>,
     /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
     model: Arc<Model>,
+    has_begun: bool,
     has_ended: bool,
 }
 
@@ -216,8 +217,18 @@ impl Attempt {
             provider: target.provider.accounts.live.clone(),
             label: target.fixed_label(),
             model: model.clone(),
+            has_begun: false,
             has_ended: false,
         }
+    }
+
+    /// Notes that its answer has begun, `sample` after it was sent.
+    pub(crate) fn begin_answer(&mut self, sample: Duration, now: Moment) {
+        self.has_begun = true;
+        if let Some(turned) = self.live.record_begun(sample, now) {
+            tell(&self.label, turned.to, now);
+        }
+        self.provider.room.release();
     }
 
     /// Ends the try.
@@ -234,7 +245,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.live.leave();
+        self.live.leave(self.has_begun);
         self.provider.leave();
         if !self.has_ended {
             self.live.record_cancelled();

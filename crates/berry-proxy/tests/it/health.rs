@@ -7,7 +7,8 @@ use berry_mock::{Gate, Script};
 use berry_proxy::Phase;
 
 use crate::harness::{
-    ALICE, Berry, Dialect, ROOT, Response, bearer, chat_body, fault, journal, request, without_pools, without_retries,
+    ALICE, Berry, Dialect, ROOT, Response, bearer, chat_body, fault, journal, request, stream_body, without_pools,
+    without_retries,
 };
 
 /// Without repeated visits and without pooled connections, so that each fault is seen once.
@@ -90,6 +91,30 @@ async fn a_backend_on_the_ramp_gets_one_request_at_once() {
     gate.open();
     assert_eq!(connection.response().await.status, 200);
     assert!(asks_first(&berry).await);
+}
+
+/// Else a stream of a minute would hold the only place of a backend that is well again, while everyone else is sent away.
+#[tokio::test]
+async fn a_stream_that_has_begun_counts_on_the_ramp() {
+    let berry = start().await;
+    for _ in 0..2 {
+        berry.first.script(fault("drop"));
+        berry.chat("single").await;
+    }
+    berry.clock.advance(Duration::from_secs(61));
+    assert_eq!(detail(&berry, "first/gpt-first").await["state"], "ramp");
+    let mut held = Vec::new();
+    for turn in 1..=8 {
+        let gate = Gate::new();
+        berry.first.script(Script::new().gate(&gate));
+        let mut connection = berry.connect().await;
+        connection.send(request("/v1/chat/completions", &[bearer(ALICE).as_field()], &stream_body("single"))).await;
+        journal(&berry.first, |all| all.len() == 2 + turn).await;
+        gate.let_through(3);
+        assert_eq!(connection.head().await.unwrap().0, 200, "{turn}");
+        held.push((gate, connection));
+    }
+    assert_eq!(detail(&berry, "first/gpt-first").await["state"], "healthy");
 }
 
 #[tokio::test]

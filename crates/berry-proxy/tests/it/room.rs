@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use berry_mock::{Gate, Script};
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::harness::{
-    ALICE, Berry, Connection, bearer, chat_body, fault, journal, request, stream_body, without_retries,
+    ALICE, Berry, Connection, Dialect, bearer, chat_body, fault, head, journal, request, stream_body, without_pools,
+    without_retries,
 };
+use crate::ports::{self, FIRST, OK, PATH, SECOND, answer, assert_took, chat, on_pipes, seconds};
 
 /// A stream that has begun, and goes on until its gate is opened.
 async fn hold(berry: &Berry, model: &str) -> (Gate, Connection<TcpStream>) {
@@ -68,6 +72,110 @@ async fn a_model_and_the_whole_gateway_have_limits_of_their_own() {
         while held.chunk().await.is_some_and(|chunk| !chunk.is_empty()) {}
         assert_eq!(berry.chat("single").await.status, 200, "{line}: the place is free again");
     }
+}
+
+/// A request that is under way at a provider: its client, and what the provider has of it.
+async fn begun(gate: &mut ports::Gate, model: &str, port: u16) -> (Connection<DuplexStream>, DuplexStream) {
+    let mut client = gate.client();
+    chat(&mut client, model).await;
+    let upstream = gate.asked(port).await;
+    (client, upstream)
+}
+
+fn with_limits(limits: &'static [&'static str]) -> impl FnOnce(String) -> String {
+    move |text| {
+        let text = without_pools(text).replace("request_timeout_seconds = 2", "request_timeout_seconds = 60");
+        let one = |text: String, table: &&str| text.replace(table, &format!("{table}max_concurrent_requests = 1\n"));
+        limits.iter().fold(text, one)
+    }
+}
+
+/// Each of these is answered at once, by another model of the file.
+#[tokio::test(start_paused = true)]
+async fn a_model_without_room_gives_way_to_its_fallbacks_at_once() {
+    for limits in [&["[models.stands-in]\n"][..], &["[providers.second]\n"]] {
+        on_pipes(with_limits(limits), async |mut gate| {
+            let _held = begun(&mut gate, "stands-in", SECOND).await;
+            let start = Instant::now();
+            let (mut client, mut first) = begun(&mut gate, "stands-in", FIRST).await;
+            assert_took(start, seconds(0));
+            answer(&mut first, OK).await;
+            assert_eq!(client.response().await.field("berry-backend"), Some("first/gpt-first"), "{limits:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_has_its_own_limit() {
+    on_pipes(with_limits(&["[models.chat]\n"]), async |mut gate| {
+        let _held = begun(&mut gate, "chat", FIRST).await;
+        let (mut client, mut second) = begun(&mut gate, "stands-in", SECOND).await;
+        answer(&mut second, "HTTP/1.1 404 No\r\ncontent-length: 2\r\n\r\n{}").await;
+        let start = Instant::now();
+        assert_eq!(client.response().await.status, 404);
+        assert_took(start, seconds(1));
+        assert!(gate.opened.try_recv().is_err(), "it waits for a place, and finds none");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_takes_the_place_that_is_freed_first_at_whichever_backend() {
+    for freed in [FIRST, SECOND] {
+        on_pipes(with_limits(&["[providers.first]\n", "[providers.second]\n"]), async |mut gate| {
+            let (_one, mut first) = begun(&mut gate, "single", FIRST).await;
+            let (_other, mut second) = begun(&mut gate, "any-thing", SECOND).await;
+            let mut waiting = gate.client();
+            chat(&mut waiting, "chat").await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            answer(if freed == FIRST { &mut first } else { &mut second }, OK).await;
+            let mut upstream = gate.asked(freed).await;
+            answer(&mut upstream, OK).await;
+            assert_eq!(waiting.response().await.status, 200);
+        })
+        .await;
+    }
+}
+
+/// A body may take its time; a place that is empty meanwhile should not be kept from who could use it.
+#[tokio::test]
+async fn a_body_that_comes_slowly_keeps_nobody_out() {
+    let berry = Berry::with(|text| text.replace("[server]\n", "[server]\nmax_in_flight = 1\n")).await;
+    let (start, rest) = Dialect::OpenAi.body().split_at(5);
+    let mut slow = berry.connect().await;
+    slow.send(head("POST", PATH, &[("x-api-key", ALICE)], Some(start.len() + rest.len()))).await;
+    slow.send(start).await;
+    for _ in 0..3 {
+        assert_eq!(berry.chat("single").await.status, 200);
+    }
+    slow.send(rest).await;
+    assert_eq!(slow.response().await.status, 200);
+}
+
+/// The rate limit of the one ends before anything else is of use; that the other may not be asked again changes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_used_up_retry_budget_does_not_hide_a_rate_limit_that_ends_soon() {
+    let without_budget = |text: String| {
+        let budget = "[settings]\nretry_budget_percent = 0\nretry_budget_per_second = 0\n";
+        without_pools(text).replace("[settings]\n", budget)
+    };
+    on_pipes(without_budget, async |mut gate| {
+        let (mut client, mut first) = begun(&mut gate, "chat", FIRST).await;
+        answer(&mut first, "HTTP/1.1 429 No\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n").await;
+        let mut second = gate.asked(SECOND).await;
+        answer(&mut second, OK).await;
+        assert_eq!(client.response().await.status, 200);
+        let start = Instant::now();
+        chat(&mut client, "chat").await;
+        let mut second = gate.asked(SECOND).await;
+        answer(&mut second, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+        let mut first = gate.asked(FIRST).await;
+        assert!((2..3).contains(&start.elapsed().as_secs()));
+        answer(&mut first, OK).await;
+        assert_eq!(client.response().await.status, 200);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -84,7 +84,8 @@ impl Best {
             }
             Some(Reason::Failure(failure)) => Err(with_smallest_wait(failure, plan, ticket).into()),
             None if self.is_full => {
-                let message = "every backend of this model has as many requests as it may have at once";
+                let message = "this model, or each of its backends, has as many requests as it may have at once \
+                               (max_concurrent_requests)";
                 Err(Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1)).into())
             }
             None => Err(nothing_eligible(plan, ticket).into()),

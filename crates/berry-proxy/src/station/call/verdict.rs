@@ -56,7 +56,7 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
         let overload = meaning.key == KeyEffect::CoolsDown;
         attempt.end(Ending { class, failure, overload }, &ticket.worker, &ticket.snapshot.rules);
     }
-    tell(&trouble, &meaning, ticket);
+    log(&trouble, &meaning, ticket);
     let told = trouble.answer.map(|(head, body)| {
         let body = choice.target.provider.blanked(&body).map_or(body, Bytes::from);
         (head.status(), fields(&head, choice.target, ticket), body)
@@ -118,7 +118,7 @@ fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticke
     }
 }
 
-fn tell(trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) {
+fn log(trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) {
     let (request_id, backend, status) = (&ticket.request_id, ticket.backend.as_deref(), trouble.status);
     let (code, wait) = (meaning.code.as_str(), trouble.wait.map(|wait| wait.as_secs_f64()));
     match trouble.fault.is_final() {
@@ -141,11 +141,10 @@ fn failure_of(meaning: &Meaning, wait: Option<Duration>) -> Failure {
 }
 
 /// The attempt goes on as the answer's relay, which ends it.
-fn answer(trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticket: &mut Ticket) -> Parts {
+fn answer(mut trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticket: &mut Ticket) -> Parts {
     let Received { head, held, first_at } = received;
     let Choice { target, account, .. } = trial.choice;
-    let now = ticket.worker.now();
-    target.live.record_latency(trial.took(first_at), now);
+    trial.attempt.begin_answer(trial.took(first_at), ticket.worker.now());
     let accounts = &target.provider.accounts;
     let account = accounts.hashes().get(account).copied().unwrap_or_default();
     accounts.lift(account);
