@@ -12,12 +12,31 @@ const RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cooldown {
     until: Moment,
+    why: Cooling,
+}
+
+/// What something cools down after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cooling {
+    /// A rate limit: the account has had its share.
+    #[default]
+    RateLimit,
+    /// Overload: nobody gets an answer there.
+    Overload,
 }
 
 impl Cooldown {
     /// Leaves it alone for `wait` from now, at least 1 s and at most 1 h. A cooldown that ends later stands.
-    pub fn extend(&mut self, wait: Duration, now: Moment) {
-        self.until = self.until.max(now.after(wait.clamp(RANGE.0, RANGE.1)));
+    pub fn extend(&mut self, why: Cooling, wait: Duration, now: Moment) {
+        let until = now.after(wait.clamp(RANGE.0, RANGE.1));
+        if until > self.until {
+            *self = Self { until, why };
+        }
+    }
+
+    /// What it cools down after, if it still does.
+    pub fn why(&self, now: Moment) -> Option<Cooling> {
+        self.until(now).map(|_| self.why)
     }
 
     /// The moment until which it cools down, if it still does.
@@ -42,7 +61,7 @@ mod tests {
     fn it_ends_at_the_named_moment() {
         let mut cooldown = Cooldown::default();
         assert_eq!(cooldown.until(at(0)), None);
-        cooldown.extend(seconds(20), at(10));
+        cooldown.extend(Cooling::RateLimit, seconds(20), at(10));
         assert_eq!(cooldown.until(at(29)), Some(at(30)));
         assert_eq!(cooldown.until(at(30)), None);
     }
@@ -50,17 +69,18 @@ mod tests {
     #[test]
     fn it_is_only_ever_extended() {
         let mut cooldown = Cooldown::default();
-        cooldown.extend(seconds(60), at(0));
-        cooldown.extend(seconds(19), at(1));
-        assert_eq!(cooldown.until(at(2)), Some(at(60)));
+        cooldown.extend(Cooling::Overload, seconds(60), at(0));
+        cooldown.extend(Cooling::RateLimit, seconds(19), at(1));
+        assert_eq!((cooldown.until(at(2)), cooldown.why(at(2))), (Some(at(60)), Some(Cooling::Overload)));
+        assert_eq!(cooldown.why(at(60)), None);
     }
 
     #[test]
     fn it_lasts_from_one_second_to_one_hour() {
         let mut cooldown = Cooldown::default();
-        cooldown.extend(seconds(0), at(5));
+        cooldown.extend(Cooling::RateLimit, seconds(0), at(5));
         assert_eq!(cooldown.until(at(5)), Some(at(6)));
-        cooldown.extend(seconds(1_000_000), at(5));
+        cooldown.extend(Cooling::RateLimit, seconds(1_000_000), at(5));
         assert_eq!(cooldown.until(at(5)), Some(at(3605)));
     }
 }

@@ -29,7 +29,7 @@ pub use budget::{BudgetRules, RetryBudget};
 pub use checks::{Billing, Check, CheckRules, CheckSchedule, leads_to_ramp};
 pub use concurrency::AdaptiveLimit;
 pub use confidence::Confidence;
-pub use cooldown::Cooldown;
+pub use cooldown::{Cooldown, Cooling};
 pub use ewma::ewma;
 pub use health::{Health, HealthRules, State, may_open_soft, panic_pick};
 pub use hedge::{HedgeAfter, HedgeBudget, HedgeRules};

@@ -151,8 +151,10 @@ impl Job {
     fn record(&self, target: &Target, model: &Model, reply: &Reply, is_listed: bool) {
         let now = self.worker.now();
         let failure = reply.fault.filter(|fault| self.counts(*fault)).and_then(|fault| fault.meaning().failure);
-        if let (KeyEffect::CoolsDown, Some(wait)) = (reply.key_effect(), reply.wait) {
-            target.live.cool_down(reply.account, wait, now);
+        if let (Some(meaning), Some(wait)) = (reply.fault.map(Fault::meaning), reply.wait)
+            && meaning.key == KeyEffect::CoolsDown
+        {
+            target.live.cool_down(reply.account, (meaning.cooling(), wait), now);
         }
         let went_well = is_listed && reply.fault.is_none_or(is_alive);
         let may_ramp = went_well && leads_to_ramp(self.check, target.live.state(now), target.checks.billing);

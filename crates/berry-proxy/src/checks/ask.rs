@@ -32,10 +32,6 @@ impl Reply {
     pub(super) fn is_success(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
-
-    pub(super) fn key_effect(&self) -> KeyEffect {
-        self.fault.map_or(KeyEffect::Nothing, |fault| fault.meaning().key)
-    }
 }
 
 /// Asks a provider, with the account whose turn it is.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use berry_policy::{
-    AdaptiveLimit, Confidence, Cooldown, FailureKind, Health, KeyStanding, Latencies, OutcomeClass, State, ewma,
-    key_soonest, pick_key,
+    AdaptiveLimit, Confidence, Cooldown, Cooling, FailureKind, Health, KeyStanding, Latencies, OutcomeClass, State,
+    ewma, key_soonest, pick_key,
 };
 use berry_vocab::Moment;
 use parking_lot::Mutex;
@@ -284,7 +284,7 @@ impl BackendLive {
     }
 
     /// Keeps an account from being asked with for `wait`. Says whether it was not already.
-    pub(crate) fn cool_down(&self, account: u64, wait: Duration, now: Moment) -> bool {
+    pub(crate) fn cool_down(&self, account: u64, (why, wait): (Cooling, Duration), now: Moment) -> bool {
         let mut figures = self.figures.lock();
         let known = figures.cooldowns.iter().position(|(hash, _)| *hash == account);
         let place = known.unwrap_or_else(|| {
@@ -295,8 +295,13 @@ impl BackendLive {
             return false;
         };
         let is_new = cooldown.until(now).is_none();
-        cooldown.extend(wait, now);
+        cooldown.extend(why, wait, now);
         is_new
+    }
+
+    /// What its accounts cool down after.
+    pub(crate) fn cooling(&self, now: Moment) -> SmallVec<[Cooling; 1]> {
+        self.figures.lock().cooldowns.iter().filter_map(|(_, cooldown)| cooldown.why(now)).collect()
     }
 
     /// The times to first bytes, lately.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use berry_policy::{Candidate, State, Turn, Visits, panic_pick};
+use berry_policy::{Candidate, Cooling, State, Turn, Visits, panic_pick};
 use berry_vocab::Moment;
 use smallvec::SmallVec;
 
@@ -272,9 +272,10 @@ pub(crate) fn soonest(pool: &Pool, now: Moment, rules: &Rules) -> Option<Moment>
     pool.targets().filter_map(|(_, target)| due(&target.standing(now, rules))).min()
 }
 
-/// Whether a rate limit is what keeps one of the pool's targets from being asked.
-pub(crate) fn is_cooling(pool: &Pool, now: Moment, rules: &Rules) -> bool {
-    pool.targets().any(|(_, target)| target.standing(now, rules).cooling_until.is_some())
+/// What keeps some of the pool's targets from being asked, if it is that they cool down.
+pub(crate) fn cooling(pool: &Pool, now: Moment, rules: &Rules) -> SmallVec<[Cooling; 4]> {
+    let cooling = pool.targets().filter(|(_, target)| target.standing(now, rules).cooling_until.is_some());
+    cooling.flat_map(|(_, target)| target.live.cooling(now)).collect()
 }
 
 /// The numbers that a strategy and the dashboard see of a target.

@@ -109,12 +109,50 @@ async fn overload_is_told_apart_from_a_rate_limit() {
         (Dialect::Anthropic, 529, "overloaded_error"),
         (Dialect::Gemini, 503, "UNAVAILABLE"),
     ] {
-        berry.provider(dialect).script(fault("529"));
-        let answer = berry.ask(dialect).await;
-        assert_eq!(answer.status, status, "{dialect:?}");
-        assert!(answer.text().contains(kind), "{dialect:?}: {}", answer.text());
-        assert!(answer.field("retry-after").is_some());
+        berry.provider(dialect).script(fault("529-r30"));
+        for when in ["it has just said so", "it is cooling down"] {
+            let answer = berry.ask(dialect).await;
+            assert_eq!(answer.status, status, "{dialect:?}: {when}");
+            assert!(answer.text().contains(kind), "{dialect:?}: {when}: {}", answer.text());
+            assert_eq!(answer.field("retry-after"), Some("30"), "{dialect:?}: {when}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_rate_limit_anywhere_is_worth_more_to_the_client_than_overload() {
+    let berry = Berry::without_retries().await;
+    berry.first.script(fault("529-r30"));
+    berry.second.script(fault("429-r40"));
+    for when in ["both have just said so", "both are cooling down"] {
+        let answer = berry.chat("chat").await;
+        Dialect::OpenAi.assert_told(&answer, "upstream_overloaded", when);
+        assert_eq!((answer.status, answer.field("retry-after")), (429, Some("30")), "{when}");
+    }
+    berry.clock.advance(Duration::from_secs(41));
+    berry.first.script(fault("529-r30"));
+    berry.second.script(fault("500"));
+    assert_eq!(berry.chat("chat").await.code(), "upstream_error", "what is told as 502 comes before a 503");
+}
+
+/// The second is out for longer than the first's rate limit lasts, of whose keys another is good.
+#[tokio::test]
+async fn a_wait_that_a_backend_named_never_grows() {
+    let berry = Berry::with(|text| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        without_retries(text).replace("api_key = \"sk-first-0123456789\"", keys)
+    })
+    .await;
+    for _ in 0..2 {
+        berry.second.script(fault("drop"));
+        berry.first.script(fault("500"));
+        berry.chat("chat").await;
+    }
+    berry.first.script(fault("429-r20"));
+    berry.first.script(fault("500"));
+    let answer = berry.chat("chat").await;
+    Dialect::OpenAi.assert_told(&answer, "upstream_overloaded", "a wait is worth more than a 502");
+    assert_eq!(answer.field("retry-after"), Some("20"));
 }
 
 #[tokio::test]

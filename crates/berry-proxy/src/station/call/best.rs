@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berry_policy::Cooling;
 use berry_vocab::{Code, Failure};
 use bytes::Bytes;
 
@@ -48,6 +49,7 @@ impl Reason {
             _ if self.may_lie_elsewhere() => 5,
             Reason::Refusal { .. } => 0,
             Reason::Failure(failure) => match failure.code() {
+                Code::UpstreamOverloaded if failure.is_overload() => 4,
                 Code::UpstreamOverloaded => 1,
                 Code::UpstreamTimeout => 2,
                 Code::NoBackend | Code::Overloaded => 4,
@@ -93,20 +95,21 @@ impl Best {
     }
 }
 
-/// Of two rate limits, the one that ends first.
+/// Of two waits of a kind, the one that ends first.
 fn is_sooner(one: &Reason, other: &Reason) -> bool {
     match (one, other) {
         (Reason::Failure(one), Reason::Failure(other)) => {
-            one.code() == Code::UpstreamOverloaded && other.code() == one.code() && one.wait() < other.wait()
+            let are_alike = one.code() == other.code() && one.is_overload() == other.is_overload();
+            one.code() == Code::UpstreamOverloaded && are_alike && one.wait() < other.wait()
         }
         _ => false,
     }
 }
 
-/// A rate limit's wait may have grown shorter while others were tried, and another target may be due sooner.
+/// A wait may have grown shorter while others were tried, and another target may be due sooner.
 fn with_smallest_wait(failure: Failure, plan: &Plan, ticket: &Ticket) -> Failure {
-    match soonest(plan, ticket) {
-        Some(wait) if failure.code() == Code::UpstreamOverloaded => failure.retry_after(wait),
+    match (failure.wait(), soonest(plan, ticket)) {
+        (Some(named), Some(wait)) if wait < named => failure.retry_after(wait),
         _ => failure,
     }
 }
@@ -120,9 +123,11 @@ fn soonest(plan: &Plan, ticket: &Ticket) -> Option<Duration> {
 fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
     let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
     let wait = soonest(plan, ticket).unwrap_or(Duration::from_secs(1));
-    match plan.pools.iter().any(|pool| choose::is_cooling(pool, now, rules)) {
-        true => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit")
-            .retry_after(wait),
-        false => Failure::new(Code::NoBackend, "no backend of this model can be asked now").retry_after(wait),
-    }
+    let mut cooling = plan.pools.iter().flat_map(|pool| choose::cooling(pool, now, rules)).peekable();
+    let failure = match (cooling.peek().is_some(), cooling.any(|why| why == Cooling::RateLimit)) {
+        (_, true) => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit"),
+        (true, false) => Failure::new(Code::UpstreamOverloaded, "every backend of this model is overloaded").overload(),
+        (false, false) => Failure::new(Code::NoBackend, "no backend of this model can be asked now"),
+    };
+    failure.retry_after(wait)
 }

@@ -2,7 +2,7 @@
 //! be asked again), for the backend (breaker, confidence, cooldown, the key) and for the client (code). Faults are made from
 //! values and types; no text of Berry's or its libraries' is read anywhere to tell one from another.
 
-use berry_policy::{FailureKind, OutcomeClass};
+use berry_policy::{Cooling, FailureKind, OutcomeClass};
 use berry_vocab::Code;
 use berry_wire::{Complaint, Operation, PlainFault};
 
@@ -67,6 +67,13 @@ pub(crate) enum KeyEffect {
     CoolsDown,
     /// The key is put aside for all models; where it is the last one, the backend has failed hard.
     IsPutAside,
+}
+
+impl Meaning {
+    /// What the key cools down after, where it does.
+    pub(crate) fn cooling(&self) -> Cooling {
+        if self.overload { Cooling::Overload } else { Cooling::RateLimit }
+    }
 }
 
 impl Again {

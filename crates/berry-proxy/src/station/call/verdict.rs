@@ -98,7 +98,7 @@ fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticke
         KeyEffect::Nothing => {}
         KeyEffect::CoolsDown => {
             let wait = trouble.wait.unwrap_or(UNNAMED_COOLDOWN);
-            if choice.target.live.cool_down(account, wait, now) {
+            if choice.target.live.cool_down(account, (meaning.cooling(), wait), now) {
                 tracing::info!(backend, key = choice.account + 1, seconds = wait.as_secs_f64(), "a key cools down");
             }
         }
