@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::live::CheckOutcome;
 use crate::report::distinct_backends;
 use crate::snapshot::{Model, Provider, Snapshot, Target};
-use crate::station::{Fault, KeyEffect, tell};
+use crate::station::{Fault, tell};
 use crate::worker::Worker;
 
 use ask::Reply;
@@ -151,10 +151,9 @@ impl Job {
     fn record(&self, target: &Target, model: &Model, reply: &Reply, is_listed: bool) {
         let now = self.worker.now();
         let failure = reply.fault.filter(|fault| self.counts(*fault)).and_then(|fault| fault.meaning().failure);
-        if let (Some(meaning), Some(wait)) = (reply.fault.map(Fault::meaning), reply.wait)
-            && meaning.key == KeyEffect::CoolsDown
-        {
-            target.live.cool_down(reply.account, (meaning.cooling(), wait), now);
+        let cooldown = reply.fault.and_then(|fault| fault.meaning().cooldown(reply.wait));
+        if let (Some(cooldown), Some(_)) = (cooldown, reply.wait) {
+            target.live.cool_down(reply.account, cooldown, now);
         }
         let went_well = is_listed && reply.fault.is_none_or(is_alive);
         let may_ramp = went_well && leads_to_ramp(self.check, target.live.state(now), target.checks.billing);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::allowance::Allowance;
 use crate::deadline::Deadline;
+use crate::worker::Worker;
 
 /// How long a body may pause.
 const BODY_PAUSE: Duration = Duration::from_secs(30);
@@ -113,14 +114,16 @@ pub(crate) trait Client {
     /// Reads the whole body, as far as it is allowed.
     async fn read_body(&mut self, allowance: &mut Allowance) -> Result<Bytes, BodyError>;
 
-    /// Ready once the client is known to be gone.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// The worker that it is served by.
+    fn worker(&self) -> &Worker;
+
+    /// Ready once the client is known to be gone; never, where whatever is done for it is dropped then.
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// The time limit of this client's requests, one at a time.
     fn deadline(&mut self) -> &mut Deadline;
-
-    /// Whether the time for what is in flight is over.
-    fn is_cut(&self) -> bool;
 
     /// Waits for `future`, until `due` (which may move meanwhile), and no longer than the client does. Giving up drops `future`,
     /// which cancels it.
@@ -133,7 +136,7 @@ pub(crate) trait Client {
             if self.poll_gone(cx).is_ready() {
                 return Poll::Ready(Err(Interrupted::Gone));
             }
-            if self.is_cut() {
+            if self.worker().is_cut() {
                 return Poll::Ready(Err(Interrupted::Stopping));
             }
             self.deadline().set(due());

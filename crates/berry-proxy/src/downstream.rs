@@ -2,7 +2,6 @@
 
 mod h1;
 mod h2;
-mod unwinding;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -18,6 +17,7 @@ use crate::answer::{Answer, Content, begin_head};
 use crate::client::{Client, Request};
 use crate::ports::Io;
 use crate::station::{Outcome, Ticket};
+use crate::unwinding;
 use crate::worker::Worker;
 use crate::{path, routes};
 
@@ -78,10 +78,7 @@ async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, client: &mut 
     match unwinding::catch(worker, handling).await {
         Ok(Some(answer)) => Handled::Answer(answer),
         Ok(None) => Handled::Gone,
-        Err(unwinding::Panicked) => {
-            let failure = Failure::new(Code::Internal, "a fault of Berry's own; its log says where");
-            Handled::Panicked(refuse(worker, request, &failure))
-        }
+        Err(unwinding::Panicked) => Handled::Panicked(refuse(worker, request, &unwinding::failure())),
     }
 }
 

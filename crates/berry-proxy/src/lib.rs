@@ -28,6 +28,7 @@ mod routes;
 mod serve;
 mod snapshot;
 mod station;
+mod unwinding;
 mod upstream;
 mod worker;
 

@@ -35,7 +35,8 @@ pub(crate) async fn handle<C: Client>(worker: &Rc<Worker>, request: &Request, cl
         Ok(Step::Answer(parts)) => return conclude(Ok(parts), ticket),
         Err(none) => return conclude(Err(none), ticket),
     };
-    match ticket.snapshot.stream_keepalive.filter(|_| prepared.asked.stream) {
+    let may_comment = prepared.asked.stream && berry_wire::streams_events(call.operation, request.query());
+    match ticket.snapshot.stream_keepalive.filter(|_| may_comment) {
         // Seldom asked for: its state should not lie in that of every request.
         Some(every) => Box::pin(vigil::call(request.clone(), prepared, client, ticket, every)).await,
         None => {
@@ -191,22 +192,27 @@ pub(crate) fn refuse(failure: &Failure, fields: &[u8], mut ticket: Ticket) -> An
 
 /// Adds the fields that every answer carries.
 fn finish((status, mut fields, content): Parts, mut ticket: Ticket) -> Answer {
-    push_field(&mut fields, b"x-request-id", ticket.request_id.as_bytes());
-    if ticket.dialect == Protocol::Anthropic {
-        push_field(&mut fields, b"request-id", ticket.request_id.as_bytes());
-    }
     if let Some(backend) = &ticket.backend {
         push_field(&mut fields, b"berry-backend", backend.as_bytes());
         fields.extend_from_slice(b"berry-attempts: ");
         push_decimal(&mut fields, u64::from(ticket.attempts));
         fields.extend_from_slice(b"\r\n");
     }
-    if let Some(standing) = ticket.rate() {
-        limit::push_standing(&standing, &mut fields);
-    }
-    ticket.worker.push_date(ticket.opened_unix_millis / 1000, &mut fields);
+    push_own_fields(&ticket, &mut fields);
     ticket.begin_answer(status);
     Answer::new((status, fields, content), ticket)
+}
+
+/// Adds what is known of every request before it has an answer.
+pub(crate) fn push_own_fields(ticket: &Ticket, fields: &mut Vec<u8>) {
+    push_field(fields, b"x-request-id", ticket.request_id.as_bytes());
+    if ticket.dialect == Protocol::Anthropic {
+        push_field(fields, b"request-id", ticket.request_id.as_bytes());
+    }
+    if let Some(standing) = ticket.rate() {
+        limit::push_standing(&standing, fields);
+    }
+    ticket.worker.push_date(ticket.opened_unix_millis / 1000, fields);
 }
 
 impl From<BodyError> for NoAnswer {

@@ -13,7 +13,7 @@ pub(crate) mod route;
 mod ticket;
 pub(crate) mod vigil;
 
-pub(crate) use call::{Fault, KeyEffect, Meaning};
+pub(crate) use call::Fault;
 pub(crate) use maker::Maker;
 pub(crate) use relay::{Cut, Flow};
 pub(crate) use ticket::{Attempt, Outcome, Ticket, tell};

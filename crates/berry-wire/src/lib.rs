@@ -41,6 +41,6 @@ pub use pieces::Pieces;
 pub use probe::{Probe, lists_model, probe_models, probe_one_token};
 pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
 pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
-pub use upstream::{key_parameters, models_path, upstream_path};
+pub use upstream::{key_parameters, models_path, streams_events, upstream_path};
 pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};
 pub use wait::{wait, wait_in_body};

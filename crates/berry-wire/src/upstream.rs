@@ -7,7 +7,7 @@ use berry_vocab::Protocol;
 use crate::base_url::BaseUrl;
 use crate::percent;
 use crate::protocol::{Shape, spec};
-use crate::route::Call;
+use crate::route::{Call, Operation};
 
 /// Path and query of the request to the backend. The client's query is passed on as it is, but for Gemini's `key`, which holds
 /// the client's token.
@@ -44,6 +44,16 @@ pub fn key_parameters(query: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let value = pair.split_once('=').map_or("", |(_, value)| value);
         percent::decode(value).unwrap_or(Cow::Borrowed(value))
     })
+}
+
+/// Whether a streamed answer comes as server-sent events: Gemini's is a JSON array unless the query has `alt=sse`
+/// (ai.google.dev/api, "streamGenerateContent", 2026-11-25), and streamed sound may be bytes alone.
+pub fn streams_events(operation: Operation, query: Option<&str>) -> bool {
+    match operation {
+        Operation::StreamGenerateContent => query.into_iter().flat_map(|q| q.split('&')).any(|pair| pair == "alt=sse"),
+        Operation::Audio => false,
+        _ => true,
+    }
 }
 
 fn is_verb(call: &Call<'_>) -> bool {
@@ -98,6 +108,20 @@ mod tests {
             "/v1/responses?key=a&include[]=b"
         );
         assert_eq!(key_parameters("alt=sse&key=a%2Bb&k%65y=c&key").collect::<Vec<_>>(), ["a+b", "c", ""]);
+    }
+
+    #[test]
+    fn what_is_streamed_comes_as_events_but_for_geminis_array_and_sound() {
+        for (operation, query, comes_as_events) in [
+            (Operation::ChatCompletions, None, true),
+            (Operation::Messages, Some("beta=true"), true),
+            (Operation::StreamGenerateContent, Some("key=T&alt=sse"), true),
+            (Operation::StreamGenerateContent, Some("alt=json"), false),
+            (Operation::StreamGenerateContent, None, false),
+            (Operation::Audio, None, false),
+        ] {
+            assert_eq!(streams_events(operation, query), comes_as_events, "{operation:?} {query:?}");
+        }
     }
 
     #[test]

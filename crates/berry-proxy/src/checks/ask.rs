@@ -9,7 +9,7 @@ use berry_wire::{Complaint, Pieces, Probe};
 use tokio::time::timeout;
 
 use crate::snapshot::Provider;
-use crate::station::{Fault, KeyEffect};
+use crate::station::Fault;
 use crate::upstream::{self, Begun, Outgoing, SendFault};
 use crate::worker::Worker;
 

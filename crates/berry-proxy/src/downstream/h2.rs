@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use berry_http1::{Fault, Limits, Method, RequestHead, push_field, read_request};
@@ -199,13 +199,10 @@ impl Client for Http2Client {
         Ok(body.into())
     }
 
-    /// A stream that is reset drops the future that answers it, so there is nothing to look for.
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
+    // A stream that is reset drops the future that answers it, so there is no looking for whether the client is gone.
 
-    fn is_cut(&self) -> bool {
-        self.worker.is_cut()
+    fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     fn deadline(&mut self) -> &mut Deadline {

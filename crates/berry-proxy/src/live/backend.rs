@@ -88,8 +88,8 @@ pub(crate) struct Ending {
     pub(crate) class: OutcomeClass,
     /// How it counts for the breaker.
     pub(crate) failure: Option<FailureKind>,
-    /// Whether the backend said that it is asked too much.
-    pub(crate) overload: bool,
+    /// After what and for how long the key is left alone, if the backend said that it is asked too much.
+    pub(crate) cooldown: Option<(Cooling, Duration)>,
 }
 
 /// A change of state that people should hear of.
@@ -135,7 +135,7 @@ impl Standing {
 impl Ending {
     /// An ending that counts as its class does.
     pub(crate) fn of(class: OutcomeClass) -> Self {
-        Self { class, failure: class.failure_kind(), overload: false }
+        Self { class, failure: class.failure_kind(), cooldown: None }
     }
 }
 
@@ -246,7 +246,7 @@ impl BackendLive {
             }
             None => {}
         }
-        if ending.overload {
+        if ending.cooldown.is_some() {
             figures.limit.on_overload(in_flight, now);
         } else if ending.class == OutcomeClass::Success {
             figures.limit.on_success(in_flight, now);

@@ -29,7 +29,8 @@ use crate::station::route::{Plan, Pool};
 use crate::station::{Ticket, admit};
 
 use best::Best;
-pub(crate) use fault::{Again, Fault, KeyEffect, Meaning};
+pub(crate) use fault::{Again, Fault};
+pub(crate) use gate::is_stream;
 use race::Hedge;
 use verdict::Verdict;
 

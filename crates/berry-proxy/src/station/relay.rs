@@ -13,7 +13,7 @@ use bytes::Buf;
 use crate::answer::Streamed;
 use crate::deadline::Deadline;
 use crate::live::Ending;
-use crate::station::{Fault, KeyEffect, Meaning, Outcome, Ticket};
+use crate::station::{Fault, Outcome, Ticket};
 use crate::upstream::{BodyFault, Piece};
 use crate::worker::Worker;
 
@@ -200,9 +200,10 @@ impl Flow {
 
     /// The upstream's own error event has passed: it is the end.
     fn end_with_their_error(&mut self, complaint: Complaint) {
-        let Meaning { class, failure, key, .. } = Fault::Told(complaint).meaning();
-        if let Some(class) = class {
-            self.ticket.end_attempt(Ending { class, failure, overload: key == KeyEffect::CoolsDown });
+        let meaning = Fault::Told(complaint).meaning();
+        if let Some(class) = meaning.class {
+            let (failure, cooldown) = (meaning.failure, meaning.cooldown(None));
+            self.ticket.end_attempt(Ending { class, failure, cooldown });
         }
         self.ticket.end(Outcome::Failed(Code::UpstreamError));
         tracing::warn!(request_id = %self.ticket.request_id, backend = self.ticket.backend.as_deref(), "a stream ended with the backend's error");

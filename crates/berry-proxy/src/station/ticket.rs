@@ -199,6 +199,8 @@ impl Drop for Ticket {
 pub(crate) struct Attempt {
     live: Arc<BackendLive>,
     provider: Arc<ProviderLive>,
+    /// The account that it is tried with: its place at the provider, and its hash.
+    account: (usize, u64),
     /// `provider/model`, for the log.
     label: Arc<str>,
     /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
@@ -208,13 +210,15 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Begins a try at `target`.
-    pub(crate) fn begin(target: &Target, model: &Arc<Model>) -> Self {
+    /// Begins a try at `target` with one of its accounts.
+    pub(crate) fn begin(target: &Target, account: usize, model: &Arc<Model>) -> Self {
+        let accounts = &target.provider.accounts;
         target.live.enter();
-        target.provider.accounts.live.enter();
+        accounts.live.enter();
         Self {
             live: target.live.clone(),
-            provider: target.provider.accounts.live.clone(),
+            provider: accounts.live.clone(),
+            account: (account, accounts.hashes().get(account).copied().unwrap_or_default()),
             label: target.fixed_label(),
             model: model.clone(),
             has_begun: false,
@@ -237,6 +241,11 @@ impl Attempt {
         self.has_ended = true;
         // Looked at now, not when the attempt began: others in flight may have failed meanwhile.
         let may_open = ending.failure == Some(FailureKind::Soft) && self.model.may_lose_one(now);
+        let (place, hash) = self.account;
+        if let Some(cooldown) = ending.cooldown.filter(|cooldown| self.live.cool_down(hash, *cooldown, now)) {
+            let (backend, seconds) = (&*self.label, cooldown.1.as_secs_f64());
+            tracing::info!(backend, key = place + 1, seconds, "a key cools down");
+        }
         if let Some(turned) = self.live.record(ending, may_open, now, rules) {
             tell(&self.label, turned.to, now);
         }

@@ -2,12 +2,13 @@
 //! model thinks. Once a comment has gone out the head is told: whatever comes of the call then comes within the stream.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use berry_http1::push_field;
+use berry_policy::OutcomeClass;
 use berry_vocab::{Code, Failure};
 use berry_wire::Operation;
 use bytes::{Buf, Bytes};
@@ -16,11 +17,13 @@ use crate::allowance::Allowance;
 use crate::answer::{Answer, Body, Content, Outflow, begin_head};
 use crate::client::{BodyError, Client, Interrupted, Request};
 use crate::deadline::Deadline;
+use crate::live::Ending;
 use crate::path::{self, Parts, Prepared};
 use crate::routes::{self, Target};
-use crate::station::call::NoAnswer;
+use crate::station::call::{NoAnswer, is_stream};
 use crate::station::relay::{Cut, Flow};
-use crate::station::{Outcome, Ticket, limit};
+use crate::station::{Outcome, Ticket};
+use crate::unwinding::{self, Panicked};
 use crate::upstream::Piece;
 use crate::worker::Worker;
 
@@ -58,26 +61,26 @@ pub(crate) async fn call<C: Client>(
     every: Duration,
 ) -> Option<Answer> {
     let worker = ticket.worker.clone();
-    let (request_id, unix_seconds, rate) = (ticket.request_id.clone(), ticket.unix_seconds(), ticket.rate);
     let Ok(Target::Call(called)) = routes::find(request.method(), request.method_name(), request.path()) else {
         return None;
     };
     let operation = called.operation;
+    // The head that goes out if the call's own does not come in time.
+    let mut head = begin_head(200);
+    push_field(&mut head, b"content-type", b"text/event-stream");
+    path::push_own_fields(&ticket, &mut head);
     let mut calling: Call = Box::pin(run(request, prepared, ticket));
     let due = worker.clock.instant(worker.now().after(every));
     match client.wait(|| due, calling.as_mut()).await {
         Ok((result, ticket)) => return path::conclude(result, ticket),
         Err(Interrupted::Gone) => return None,
-        // The call itself sees that the gateway is stopping.
-        Err(Interrupted::Due | Interrupted::Stopping) => {}
+        Err(Interrupted::Stopping) => {
+            // The call sees that too, and ends with what its client is to be told.
+            let (result, ticket) = calling.await;
+            return path::conclude(result, ticket);
+        }
+        Err(Interrupted::Due) => {}
     }
-    let mut head = begin_head(200);
-    push_field(&mut head, b"content-type", b"text/event-stream");
-    push_field(&mut head, b"x-request-id", request_id.as_bytes());
-    if let Some(standing) = rate {
-        limit::push_standing(&standing, &mut head);
-    }
-    worker.push_date(unix_seconds.cast_unsigned(), &mut head);
     let mut deadline = Deadline::default();
     // The first comment goes out at once, with the head.
     deadline.set(due);
@@ -87,9 +90,14 @@ pub(crate) async fn call<C: Client>(
 
 /// Makes the call, on what is its own.
 async fn run(request: Request, prepared: Prepared, mut ticket: Ticket) -> (Result<Parts, NoAnswer>, Ticket) {
-    let mut absent = Absent { worker: ticket.worker.clone(), deadline: Deadline::default() };
+    let worker = ticket.worker.clone();
+    let mut absent = Absent { worker: worker.clone(), deadline: Deadline::default() };
     let result = match routes::find(request.method(), request.method_name(), request.path()) {
-        Ok(Target::Call(call)) => prepared.call(&request, &call, &mut absent, &mut ticket).await,
+        Ok(Target::Call(call)) => {
+            let calling = pin!(prepared.call(&request, &call, &mut absent, &mut ticket));
+            // A panic is caught here, where the ticket survives it.
+            unwinding::catch(&worker, calling).await.unwrap_or_else(|Panicked| Err(unwinding::failure().into()))
+        }
         Ok(Target::Page(_)) | Err(_) => Err(NoAnswer::ClientGone),
     };
     (result, ticket)
@@ -142,7 +150,7 @@ impl Vigil {
                 }
                 Poll::Ready(put(&run, buffer, last))
             }
-            // Its call panicked, or its last piece has gone.
+            // Its last piece has gone.
             State::Over => Poll::Ready(Err(Cut)),
         }
     }
@@ -151,16 +159,21 @@ impl Vigil {
     fn told(&self, result: Result<Parts, NoAnswer>, mut ticket: Ticket) -> State {
         ticket.begin_answer(200);
         match result {
-            Ok((200..=299, head, Content::Stream(streamed))) if streamed.events.is_some() => {
-                let _ = head;
+            Ok((200..=299, _, Content::Stream(streamed))) if streamed.events.is_some() => {
                 State::Relaying(Box::new(Flow::new(streamed, ticket)))
             }
-            Ok((200..=299, head, Content::Whole(events))) if says_events(&head) => State::Telling(events, ticket),
+            // Whatever its fields call it, as the gate judges it.
+            Ok((200..=299, _, Content::Whole(body))) if is_stream(self.operation, &body) => {
+                State::Telling(body, ticket)
+            }
             Ok((status, _, Content::Whole(body))) if status >= 400 => {
                 let event = berry_wire::error_event(self.operation, &body);
                 State::Telling(event.unwrap_or_else(|| self.event(&refused(), &ticket)).into(), ticket)
             }
-            Ok(_) => self.failed(&no_stream(), ticket),
+            Ok(_) => {
+                ticket.end_attempt(Ending::of(OutcomeClass::ServerError));
+                self.failed(&no_stream(), ticket)
+            }
             Err(NoAnswer::Failed(failure)) => self.failed(&failure, ticket),
             Err(NoAnswer::ClientGone) => State::Over,
         }
@@ -184,10 +197,6 @@ fn no_stream() -> Failure {
     Failure::new(Code::UpstreamBadResponse, "the backend answered with no stream, although one was asked for")
 }
 
-fn says_events(head: &[u8]) -> bool {
-    memchr::memmem::find(head, b"text/event-stream").is_some()
-}
-
 fn put(bytes: &[u8], buffer: &mut [u8], last: bool) -> Result<Piece, Cut> {
     buffer.get_mut(..bytes.len()).ok_or(Cut)?.copy_from_slice(bytes);
     Ok(Piece { len: bytes.len(), last })
@@ -204,12 +213,8 @@ impl Client for Absent {
         Ok(Bytes::new())
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
-
-    fn is_cut(&self) -> bool {
-        self.worker.is_cut()
+    fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     fn deadline(&mut self) -> &mut Deadline {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 
-use crate::harness::{ALICE, Connection, request, stream_body, without_retries};
-use crate::ports::{FIRST, PATH, STREAM, answer, on_pipes};
+use crate::fragile::BREAK;
+use crate::harness::{ALICE, Connection, Dialect, request, stream_body, without_retries};
+use crate::ports::{FIRST, Gate, PATH, STREAM, answer, on_pipes};
 
 const COMMENT: &str = ": keepalive\n\n";
 const CHUNK: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
@@ -17,6 +18,31 @@ fn every_five_seconds(text: String) -> String {
 
 async fn ask(client: &mut Connection<DuplexStream>) {
     client.send(request(PATH, &[("x-api-key", ALICE)], &stream_body("single"))).await;
+}
+
+/// A client that has heard the first comment, and its backend.
+async fn kept_waiting(gate: &mut Gate) -> (Connection<DuplexStream>, DuplexStream) {
+    let mut client = gate.client();
+    ask(&mut client).await;
+    let upstream = gate.asked(FIRST).await;
+    assert_eq!(client.head().await.unwrap().0, 200);
+    assert_eq!(client.chunk().await.unwrap(), COMMENT.as_bytes());
+    (client, upstream)
+}
+
+/// An answer that comes whole.
+fn whole(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn text(client: &mut Connection<DuplexStream>) -> String {
+    String::from_utf8(client.chunk().await.unwrap()).unwrap()
+}
+
+async fn metrics(gate: &Gate) -> String {
+    let mut client = gate.client();
+    client.send("GET /metrics HTTP/1.1\r\nhost: b\r\n\r\n").await;
+    client.response().await.text()
 }
 
 fn chunked(text: &str) -> String {
@@ -64,13 +90,9 @@ async fn a_head_that_goes_out_early_tells_a_limited_user_its_limit_too() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_after_a_comment_is_told_within_the_stream() {
     on_pipes(every_five_seconds, async |mut gate| {
-        let mut client = gate.client();
-        ask(&mut client).await;
-        let mut upstream = gate.asked(FIRST).await;
-        assert_eq!(client.head().await.unwrap().0, 200);
-        assert_eq!(client.chunk().await.unwrap(), COMMENT.as_bytes());
-        answer(&mut upstream, "HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\n{}").await;
-        let event = String::from_utf8(client.chunk().await.unwrap()).unwrap();
+        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
+        answer(&mut upstream, whole("500 No", "{}")).await;
+        let event = text(&mut client).await;
         assert!(event.starts_with("data: {\"error\":{") && event.contains("upstream_error"), "{event}");
         assert_eq!(client.chunk().await, Some(Vec::new()), "the stream ends cleanly");
     })
@@ -80,15 +102,10 @@ async fn a_failure_after_a_comment_is_told_within_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_backends_own_refusal_after_a_comment_keeps_its_words() {
     on_pipes(every_five_seconds, async |mut gate| {
-        let mut client = gate.client();
-        ask(&mut client).await;
-        let mut upstream = gate.asked(FIRST).await;
-        assert_eq!(client.head().await.unwrap().0, 200);
-        assert_eq!(client.chunk().await.unwrap(), COMMENT.as_bytes());
+        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
         let body = "{\"error\":{\"message\":\"too long\",\"code\":\"context_length_exceeded\"}}";
-        let head = format!("HTTP/1.1 400 No\r\ncontent-length: {}\r\n\r\n", body.len());
-        answer(&mut upstream, &(head + body)).await;
-        assert_eq!(String::from_utf8(client.chunk().await.unwrap()).unwrap(), format!("data: {body}\n\n"));
+        answer(&mut upstream, whole("400 No", body)).await;
+        assert_eq!(text(&mut client).await, format!("data: {body}\n\n"));
     })
     .await;
 }
@@ -110,14 +127,107 @@ async fn a_stream_that_comes_soon_has_its_own_head() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_it_is_kept_waiting_cancels_the_call() {
     on_pipes(every_five_seconds, async |mut gate| {
-        let mut client = gate.client();
-        ask(&mut client).await;
-        let mut upstream = gate.asked(FIRST).await;
-        assert_eq!(client.head().await.unwrap().0, 200);
+        let (client, mut upstream) = kept_waiting(&mut gate).await;
         drop(client);
         let mut left = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut upstream, &mut left).await.unwrap();
         assert!(left.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_stream_after_a_comment_is_passed_whatever_its_type_says() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
+        let stream = format!("{CHUNK}data: [DONE]\n\n");
+        answer(&mut upstream, whole("200 OK", &stream)).await;
+        assert_eq!(text(&mut client).await, stream);
+        assert_eq!(client.chunk().await, Some(Vec::new()));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_stream_after_a_comment_is_an_error_and_counts_as_one() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
+        answer(&mut upstream, whole("200 OK", r#"{"id":"x","choices":[{"message":{"content":"x"}}]}"#)).await;
+        let event = text(&mut client).await;
+        assert!(event.contains("upstream_bad_response"), "{event}");
+        assert_eq!(client.chunk().await, Some(Vec::new()));
+        let metrics = metrics(&gate).await;
+        let attempts: Vec<_> =
+            metrics.lines().filter(|line| line.starts_with("berry_upstream_attempts_total")).collect();
+        let counted =
+            |outcome| attempts.iter().any(|l| l.contains("\"first\"") && l.contains(outcome) && l.ends_with(" 1"));
+        assert!(counted("server_error") && !counted("success"), "{attempts:#?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_goes_out_early_names_the_request_as_its_dialect_does() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let mut client = gate.client();
+        let (path, body) = (Dialect::Anthropic.path(), Dialect::Anthropic.body());
+        let body = body.replacen('{', "{\"stream\":true,", 1);
+        client.send(request(path, &[("x-api-key", ALICE), ("x-request-id", "mine")], &body)).await;
+        let _upstream = gate.asked(1003).await;
+        let (_, fields) = client.head().await.unwrap();
+        for name in ["x-request-id", "request-id"] {
+            let told = fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+            assert_eq!(told, Some("mine"), "{name}");
+        }
+    })
+    .await;
+}
+
+/// Gemini streams an array unless events are asked for: a comment would spoil it.
+#[tokio::test(start_paused = true)]
+async fn an_array_that_is_streamed_has_no_comments() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let mut client = gate.client();
+        let path = "/v1beta/models/gemini:streamGenerateContent";
+        client.send(request(path, &[("x-api-key", ALICE)], Dialect::Gemini.body())).await;
+        let mut upstream = gate.asked(1004).await;
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let list = r#"[{"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}]}]"#;
+        answer(&mut upstream, whole("200 OK", list)).await;
+        assert_eq!(client.response().await.text(), list);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_the_first_comment_is_told_by_its_status() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let mut client = gate.client();
+        ask(&mut client).await;
+        let _upstream = gate.asked(FIRST).await;
+        gate.worker.cut();
+        Dialect::OpenAi.assert_told(&client.response().await, "shutdown", "nothing has been told");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_after_a_comment_is_told_within_the_stream_and_counted_once() {
+    on_pipes(every_five_seconds, async |mut gate| {
+        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
+        answer(&mut upstream, BREAK).await;
+        let event = text(&mut client).await;
+        assert!(event.contains("\"code\":\"internal\""), "{event}");
+        assert_eq!(client.chunk().await, Some(Vec::new()));
+        drop(client);
+        let metrics = metrics(&gate).await;
+        assert!(metrics.contains("berry_panics_total{service=\"berry-api\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("berry_client_disconnects_total{service=\"berry-api\"} 0\n"), "{metrics}");
+        let counted: Vec<_> = metrics.lines().filter(|line| line.contains(&format!("route=\"{PATH}\""))).collect();
+        assert!(
+            counted.iter().any(|line| line.starts_with("http_requests_total") && line.ends_with(" 1")),
+            "{counted:#?}"
+        );
     })
     .await;
 }

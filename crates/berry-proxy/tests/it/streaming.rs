@@ -1,9 +1,12 @@
 //! Streams: the same bytes, as early as they come, and an end that says how it went.
 
+use std::time::Duration;
+
 use berry_mock::{Gate, Recording, Script, named};
 
 use crate::harness::{
-    ALICE, Berry, Connection, DIALECTS, DONE, Dialect, Response, chunk, event, fault, head, journal, request, within,
+    ALICE, Berry, Connection, DIALECTS, DONE, Dialect, Response, chunk, event, fault, head, journal, request,
+    stream_body, within,
 };
 
 /// A stream that is asked for in a dialect: path, body, and the recording that answers it.
@@ -186,6 +189,18 @@ async fn an_error_event_of_the_backends_own_passes_unchanged() {
         let before = answer.body.strip_suffix(event.body).unwrap_or_else(|| panic!("{dialect:?}: {}", answer.text()));
         assert!(answer.complete && before.len() > 100 && recording.body.starts_with(before), "{dialect:?}");
     }
+}
+
+#[tokio::test]
+async fn overload_that_is_told_within_a_stream_leaves_the_key_alone_for_a_moment() {
+    let berry = Berry::start().await;
+    let overload = "data: {\"error\":{\"message\":\"x\",\"type\":\"overloaded_error\",\"code\":529}}\n\n";
+    berry.first.script(raw_stream(CHUNKED, chunk(&(event("x") + overload))));
+    let answer = berry.post("/v1/chat/completions", &[("x-api-key", ALICE)], &stream_body("chat")).await;
+    assert!(answer.complete && answer.text().ends_with(overload), "{}", answer.text());
+    assert_eq!(berry.chat("chat").await.field("berry-backend"), Some("second/gpt-second"));
+    berry.clock.advance(Duration::from_millis(1100));
+    assert_eq!(berry.chat("chat").await.field("berry-backend"), Some("first/gpt-first"));
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use tokio::io::AsyncWrite;
 
 use crate::answer::{Answer, Body, Outflow};
 use crate::client::{Client, Request};
+use crate::downstream::STALL;
 use crate::downstream::h1::wire::Wire;
-use crate::downstream::{STALL, unwinding};
+use crate::unwinding;
 
 /// How the body is framed.
 #[derive(Clone, Copy, PartialEq, Eq)]

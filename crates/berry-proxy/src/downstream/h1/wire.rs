@@ -255,8 +255,8 @@ impl Client for Wire {
         Poll::Pending
     }
 
-    fn is_cut(&self) -> bool {
-        self.worker.is_cut()
+    fn worker(&self) -> &Worker {
+        &self.worker
     }
 
     fn deadline(&mut self) -> &mut Deadline {

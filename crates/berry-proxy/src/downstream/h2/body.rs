@@ -9,8 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::answer::Outflow;
 use crate::downstream::h2::streams::note_taken;
-use crate::downstream::unwinding;
 use crate::station::Ticket;
+use crate::unwinding;
 
 /// The largest piece: what a client must take within the time that it may stall for. Also the usual size of a frame.
 const PIECE: usize = 16 * 1024;

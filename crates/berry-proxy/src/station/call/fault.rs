@@ -2,9 +2,14 @@
 //! be asked again), for the backend (breaker, confidence, cooldown, the key) and for the client (code). Faults are made from
 //! values and types; no text of Berry's or its libraries' is read anywhere to tell one from another.
 
+use std::time::Duration;
+
 use berry_policy::{Cooling, FailureKind, OutcomeClass};
 use berry_vocab::Code;
 use berry_wire::{Complaint, Operation, PlainFault};
+
+/// How long a backend is left alone after a rate limit that names no time.
+const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// What came of an attempt that brought no answer. The letters are the failure model's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,9 +75,10 @@ pub(crate) enum KeyEffect {
 }
 
 impl Meaning {
-    /// What the key cools down after, where it does.
-    pub(crate) fn cooling(&self) -> Cooling {
-        if self.overload { Cooling::Overload } else { Cooling::RateLimit }
+    /// After what and for how long the key cools down, if it does; `wait` is what the backend asked for.
+    pub(crate) fn cooldown(&self, wait: Option<Duration>) -> Option<(Cooling, Duration)> {
+        let why = if self.overload { Cooling::Overload } else { Cooling::RateLimit };
+        (self.key == KeyEffect::CoolsDown).then(|| (why, wait.unwrap_or(UNNAMED_COOLDOWN)))
     }
 }
 

@@ -108,12 +108,15 @@ impl Inflow {
         if self.more.is_empty() { &self.first } else { &self.more }
     }
 
-    fn push(&mut self, piece: &First) {
+    fn poll_more(&mut self, worker: &Worker, cx: &mut Context<'_>) -> Poll<Result<(), BodyFault>> {
+        let mut scratch = worker.scratch.borrow_mut();
+        let piece = ready!(self.body.poll_piece(cx, &mut scratch))?;
         if self.more.is_empty() {
             self.more = self.first.to_vec();
         }
-        self.more.extend_from_slice(&piece.bytes);
+        self.more.extend_from_slice(scratch.get(..piece.len).unwrap_or_default());
         self.last = piece.last;
+        Poll::Ready(Ok(()))
     }
 
     fn into_parts(self) -> (Bytes, UpstreamBody) {
@@ -146,7 +149,7 @@ impl Gate<'_> {
     ) -> Result<Received, Trouble> {
         let first = match first {
             Some(first) => first,
-            None => self.piece(&mut body).await?,
+            None => self.first(&mut body).await?,
         };
         if head.field("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
             // Of a coding that cannot be undone nothing can be judged.
@@ -216,8 +219,10 @@ impl Gate<'_> {
             };
         }
         let mut inflow = Inflow::new(first, body);
+        let mut list = (self.operation == Operation::StreamGenerateContent).then(List::default);
         while !inflow.last && inflow.held().len() < PLAIN_HELD {
-            if is_begun_list(self.operation, inflow.held()) {
+            let element = list.as_mut().and_then(|list| list.first_element(inflow.held()));
+            if element.is_some_and(|element| Fault::of_plain(self.operation, element).is_none()) {
                 break;
             }
             self.due.set(self.worker.now().after(self.idle));
@@ -287,26 +292,23 @@ impl Gate<'_> {
     }
 
     async fn more(&self, inflow: &mut Inflow) -> Result<(), BodyFault> {
-        let piece = self.piece(&mut inflow.body).await?;
-        inflow.push(&piece);
-        Ok(())
+        poll_fn(|cx| inflow.poll_more(self.worker, cx)).await
     }
 
-    async fn piece(&self, body: &mut UpstreamBody) -> Result<First, BodyFault> {
-        poll_fn(|cx| poll_piece(self.worker, body, cx)).await
+    async fn first(&self, body: &mut UpstreamBody) -> Result<First, BodyFault> {
+        poll_fn(|cx| {
+            let mut scratch = self.worker.scratch.borrow_mut();
+            let piece = ready!(body.poll_piece(cx, &mut scratch))?;
+            let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
+            Poll::Ready(Ok(First { bytes, last: piece.last }))
+        })
+        .await
     }
-}
-
-fn poll_piece(worker: &Worker, body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Result<First, BodyFault>> {
-    let mut scratch = worker.scratch.borrow_mut();
-    let piece = ready!(body.poll_piece(cx, &mut scratch))?;
-    let bytes = Bytes::copy_from_slice(scratch.get(..piece.len).unwrap_or_default());
-    Poll::Ready(Ok(First { bytes, last: piece.last }))
 }
 
 /// Whether a body begins as a stream of events does. Some vendors answer in one piece although a stream was asked for, and
 /// Gemini streams a JSON array unless it is told otherwise.
-fn is_stream(operation: Operation, body: &[u8]) -> bool {
+pub(crate) fn is_stream(operation: Operation, body: &[u8]) -> bool {
     let begins = body.trim_ascii_start().first();
     match operation {
         // Sound and pictures may begin with anything; their streams of events begin with a field.
@@ -318,15 +320,62 @@ fn is_stream(operation: Operation, body: &[u8]) -> bool {
     }
 }
 
-/// Whether it is the array that Gemini streams, of which a first element without an error has come.
-fn is_begun_list(operation: Operation, body: &[u8]) -> bool {
-    if operation != Operation::StreamGenerateContent {
-        return false;
+/// The array that Gemini streams, of which the first element is looked for as it comes.
+#[derive(Default)]
+struct List {
+    /// How much has been looked at.
+    at: usize,
+    begins: usize,
+    depth: usize,
+    is_in_string: bool,
+    is_escaped: bool,
+}
+
+impl List {
+    /// The first element, once it has come whole. `held` is all that has come.
+    fn first_element<'b>(&mut self, held: &'b [u8]) -> Option<&'b [u8]> {
+        if held.trim_ascii_start().first() != Some(&b'[') {
+            return None;
+        }
+        for byte in held.get(self.at..).unwrap_or_default() {
+            self.at += 1;
+            match byte {
+                _ if std::mem::take(&mut self.is_escaped) => {}
+                b'\\' => self.is_escaped = self.is_in_string,
+                b'"' => self.is_in_string = !self.is_in_string,
+                b'{' | b'[' if !self.is_in_string => {
+                    if self.depth == 1 {
+                        self.begins = self.at - 1;
+                    }
+                    self.depth += 1;
+                }
+                b'}' | b']' if !self.is_in_string => {
+                    self.depth = self.depth.saturating_sub(1);
+                    if self.depth == 1 {
+                        return held.get(self.begins..self.at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
     }
-    let Some(elements) = body.trim_ascii_start().strip_prefix(b"[") else {
-        return false;
-    };
-    let mut elements = serde_json::Deserializer::from_slice(elements).into_iter::<&serde_json::value::RawValue>();
-    let first = elements.next().and_then(Result::ok);
-    first.is_some_and(|first| berry_wire::plain_fault(operation, first.get().as_bytes()).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_element_of_a_list_is_found_however_it_comes() {
+        let list = br#" [ {"a":["}]",{"b":"\\\"}"}]} , {"c":1}]"#;
+        let first = &br#"{"a":["}]",{"b":"\\\"}"}]}"#[..];
+        let mut reader = List::default();
+        let found: Vec<_> = (0..=list.len()).filter_map(|len| reader.first_element(&list[..len])).collect();
+        assert_eq!(found, [first, br#"{"c":1}"#]);
+        assert_eq!(List::default().first_element(list), Some(first));
+        for other in [&b"[]"[..], br#"{"error":{"code":500}}"#, b""] {
+            assert_eq!(List::default().first_element(other), None);
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub(super) struct Trial<'p> {
 impl<'p> Trial<'p> {
     /// Begins an attempt at what was chosen.
     pub(super) fn begin(choice: Choice<'p>, now: Moment) -> Self {
-        let attempt = Attempt::begin(choice.target, choice.model);
+        let attempt = Attempt::begin(choice.target, choice.account, choice.model);
         Self { choice, attempt, begun: now }
     }
 

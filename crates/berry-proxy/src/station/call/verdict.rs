@@ -22,9 +22,6 @@ use crate::station::choose::{Choice, Visit};
 use crate::station::{Maker, Ticket, limit};
 use crate::upstream::AnswerHead;
 
-/// How long a backend is left alone after a rate limit that names no time.
-const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
-
 /// What is to be done after an attempt.
 pub(super) enum Verdict {
     /// This is the answer.
@@ -53,8 +50,8 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
     let meaning = trouble.fault.meaning();
     let failure = consequences(&choice, &trouble, &meaning, ticket);
     if let Some(class) = meaning.class {
-        let overload = meaning.key == KeyEffect::CoolsDown;
-        attempt.end(Ending { class, failure, overload }, &ticket.worker, &ticket.snapshot.rules);
+        let cooldown = meaning.cooldown(trouble.wait);
+        attempt.end(Ending { class, failure, cooldown }, &ticket.worker, &ticket.snapshot.rules);
     }
     log(&trouble, &meaning, ticket);
     let told = trouble.answer.map(|(head, body)| {
@@ -95,13 +92,8 @@ fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticke
     let account = accounts.hashes().get(choice.account).copied().unwrap_or_default();
     let (now, backend) = (ticket.worker.now(), ticket.backend.as_deref());
     match meaning.key {
-        KeyEffect::Nothing => {}
-        KeyEffect::CoolsDown => {
-            let wait = trouble.wait.unwrap_or(UNNAMED_COOLDOWN);
-            if choice.target.live.cool_down(account, (meaning.cooling(), wait), now) {
-                tracing::info!(backend, key = choice.account + 1, seconds = wait.as_secs_f64(), "a key cools down");
-            }
-        }
+        // It cools down with the attempt's end.
+        KeyEffect::Nothing | KeyEffect::CoolsDown => {}
         KeyEffect::IsPutAside if accounts.refuse(account, now) => {
             // Whoever pays for the account must hear of it, and nobody of the key itself.
             tracing::error!(backend, key = choice.account + 1, "a key was refused and is put aside; the others go on");
@@ -131,8 +123,8 @@ fn log(trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) {
 
 fn failure_of(meaning: &Meaning, wait: Option<Duration>) -> Failure {
     let mut failure = Failure::new(meaning.code, meaning.message);
-    if meaning.key == KeyEffect::CoolsDown {
-        failure = failure.retry_after(wait.unwrap_or(UNNAMED_COOLDOWN));
+    if let Some((_, wait)) = meaning.cooldown(wait) {
+        failure = failure.retry_after(wait);
     }
     if meaning.overload {
         failure = failure.overload();

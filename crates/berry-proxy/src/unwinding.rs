@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
+use berry_vocab::{Code, Failure};
+
 use crate::answer::Outflow;
 use crate::station::Cut;
 use crate::upstream::Piece;
@@ -14,6 +16,11 @@ use crate::worker::Worker;
 /// The request's handling panicked; the panic hook has logged where.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panicked;
+
+/// What its client is told.
+pub(crate) fn failure() -> Failure {
+    Failure::new(Code::Internal, "a fault of Berry's own; its log says where")
+}
 
 /// Runs `future`, and catches its panic. What it leaves behind is dropped, or is of the request alone.
 pub(crate) async fn catch<T>(worker: &Worker, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
