@@ -86,6 +86,8 @@ pub(crate) struct First {
 pub(crate) enum SendFault {
     /// No connection.
     Connect(ConnectFault),
+    /// No connection came of the attempt to open one that another request made for several.
+    NoShare,
     /// The connection ended before the answer's head was complete.
     Disconnected,
     /// What came is no HTTP answer.

@@ -60,6 +60,7 @@ async fn exchange(worker: &Rc<Worker>, provider: &Provider, account: usize, prob
     let begun = upstream::send(worker, &provider.endpoint, Outgoing { head: &head, pieces: &pieces });
     let Begun { head, first, mut body } = begun.await.map_err(|fault| match fault {
         SendFault::Connect(_) => Fault::Unreachable,
+        SendFault::NoShare => Fault::NoShare,
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;

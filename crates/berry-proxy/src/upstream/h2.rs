@@ -86,18 +86,17 @@ async fn find(worker: &Worker, endpoint: &Arc<Endpoint>, newer_than: u64) -> Res
             Turn::Ours(opening) => return open_for_all(worker, endpoint, opening).await,
             Turn::Others(others) => others,
         };
-        if others.changed().await.is_ok()
-            && let Some(fault) = *others.borrow()
-        {
-            return Err(fault);
+        let has_failed = others.changed().await.is_ok() && *others.borrow();
+        if has_failed {
+            return Err(SendFault::NoShare);
         }
     }
 }
 
 async fn open_for_all(worker: &Worker, endpoint: &Arc<Endpoint>, opening: Opening<'_>) -> Result<Way, SendFault> {
     let opened = open(worker, endpoint).await;
-    if let Err(fault) = opened {
-        opening.fail(fault);
+    if opened.is_err() {
+        opening.fail();
     }
     opened
 }

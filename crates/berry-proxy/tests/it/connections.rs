@@ -101,7 +101,7 @@ impl Provider {
 async fn on_h2(folder: &str, test: impl AsyncFnOnce(Gate, Provider)) {
     let identity = Identity::new(folder);
     let provider = Provider::new(&identity);
-    let lines = format!("[providers.first]\n{}\n", identity.trusted(""));
+    let lines = format!("[providers.first]\ntimeout_seconds = 1\n{}\n", identity.trusted(""));
     let change = |text: String| {
         without_retries(text).replace(URLS[0], "https://localhost:1001").replace("[providers.first]\n", &lines)
     };
@@ -188,6 +188,31 @@ async fn requests_that_find_their_http2_connection_gone_share_a_fresh_one() {
         assert_eq!(serve_opened(&mut gate, &provider).await.len(), 1);
         all_answered(clients).await;
         assert_eq!(provider.asked.load(Relaxed), 3);
+    })
+    .await;
+}
+
+/// Else one connection that fails would take a backend out, which two in a row do.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_fails_for_several_requests_counts_once() {
+    on_h2("several", async |mut gate, provider| {
+        warm_up(&mut gate, &provider).await.abort();
+        settle().await;
+        gate.set(FIRST, Way::Never);
+        for mut client in ask(&gate, 3).await {
+            Dialect::OpenAi.assert_told(&client.response().await, "upstream_connect", "none comes");
+        }
+        let mut client = gate.client();
+        client.send("GET /metrics HTTP/1.1\r\nhost: b\r\n\r\n").await;
+        let metrics = client.response().await.text();
+        let counted = |outcome: &str| {
+            let label = format!("outcome=\"{outcome}\"}} ");
+            let of_first =
+                |line: &&str| line.starts_with("berry_upstream_attempts_total") && line.contains("\"first\"");
+            let line = metrics.lines().filter(of_first).find_map(|line| line.split_once(&label));
+            line.map(|(_, count)| count.to_owned())
+        };
+        assert_eq!([counted("network_error").as_deref(), counted("cancelled").as_deref()], [Some("1"), Some("2")]);
     })
     .await;
 }

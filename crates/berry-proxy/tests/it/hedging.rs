@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::ports::{FIRST, OK, SECOND, answer, chat, on_pipes};
+use tokio::io::DuplexStream;
+
+use crate::harness::Connection;
+use crate::ports::{FIRST, Gate, OK, SECOND, answer, chat, on_pipes};
 
 const REFUSAL: &str = "HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{\"error\":{}}";
 
@@ -13,13 +16,19 @@ fn hedged(share: &'static str) -> impl FnOnce(String) -> String {
     }
 }
 
+/// A client, and the two backends that its request has gone to.
+async fn both_asked(gate: &mut Gate) -> (Connection<DuplexStream>, DuplexStream, DuplexStream) {
+    let mut client = gate.client();
+    chat(&mut client, "chat").await;
+    let first = gate.asked(FIRST).await;
+    let second = gate.asked(SECOND).await;
+    (client, first, second)
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_faster_of_two_attempts_answers_and_the_other_is_cancelled() {
     on_pipes(hedged("1.0"), async |mut gate| {
-        let mut client = gate.client();
-        chat(&mut client, "chat").await;
-        let mut slow = gate.asked(FIRST).await;
-        let mut fast = gate.asked(SECOND).await;
+        let (mut client, mut slow, mut fast) = both_asked(&mut gate).await;
         answer(&mut fast, OK).await;
         let response = client.response().await;
         assert_eq!((response.status, response.field("berry-backend")), (200, Some("second/gpt-second")));
@@ -34,10 +43,7 @@ async fn the_faster_of_two_attempts_answers_and_the_other_is_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn the_first_attempt_may_still_win() {
     on_pipes(hedged("1.0"), async |mut gate| {
-        let mut client = gate.client();
-        chat(&mut client, "chat").await;
-        let mut slow = gate.asked(FIRST).await;
-        let _fast = gate.asked(SECOND).await;
+        let (mut client, mut slow, _fast) = both_asked(&mut gate).await;
         answer(&mut slow, OK).await;
         assert_eq!(client.response().await.field("berry-backend"), Some("first/gpt-first"));
     })
@@ -47,10 +53,7 @@ async fn the_first_attempt_may_still_win() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_fails_leaves_the_other_one_its_chance() {
     on_pipes(hedged("1.0"), async |mut gate| {
-        let mut client = gate.client();
-        chat(&mut client, "chat").await;
-        let mut slow = gate.asked(FIRST).await;
-        let mut fast = gate.asked(SECOND).await;
+        let (mut client, mut slow, mut fast) = both_asked(&mut gate).await;
         answer(&mut fast, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         answer(&mut slow, OK).await;
@@ -65,10 +68,7 @@ async fn an_attempt_that_fails_leaves_the_other_one_its_chance() {
 async fn a_refusal_of_one_attempt_does_not_hide_the_answer_of_the_other() {
     for first_refuses in [false, true] {
         on_pipes(hedged("1.0"), async |mut gate| {
-            let mut client = gate.client();
-            chat(&mut client, "chat").await;
-            let mut first = gate.asked(FIRST).await;
-            let mut second = gate.asked(SECOND).await;
+            let (mut client, mut first, mut second) = both_asked(&mut gate).await;
             let (refuses, answers, name) = match first_refuses {
                 true => (&mut first, &mut second, "second/gpt-second"),
                 false => (&mut second, &mut first, "first/gpt-first"),
@@ -87,10 +87,7 @@ async fn a_refusal_of_one_attempt_does_not_hide_the_answer_of_the_other() {
 async fn the_refusal_is_the_answer_where_the_other_attempt_has_none() {
     for first_refuses in [false, true] {
         on_pipes(hedged("1.0"), async |mut gate| {
-            let mut client = gate.client();
-            chat(&mut client, "chat").await;
-            let mut first = gate.asked(FIRST).await;
-            let mut second = gate.asked(SECOND).await;
+            let (mut client, mut first, mut second) = both_asked(&mut gate).await;
             let (refuses, fails, name) = match first_refuses {
                 true => (&mut first, &mut second, "first/gpt-first"),
                 false => (&mut second, &mut first, "second/gpt-second"),
@@ -109,10 +106,7 @@ async fn the_refusal_is_the_answer_where_the_other_attempt_has_none() {
 async fn an_attempt_that_took_too_long_is_cancelled_while_the_other_goes_on() {
     on_pipes(hedged("1.0"), async |mut gate| {
         let begun = tokio::time::Instant::now();
-        let mut client = gate.client();
-        chat(&mut client, "chat").await;
-        let mut silent = gate.asked(FIRST).await;
-        let mut slow = gate.asked(SECOND).await;
+        let (mut client, mut silent, mut slow) = both_asked(&mut gate).await;
         let (beginning, rest) = OK.split_at(OK.len() - 5);
         answer(&mut slow, beginning).await;
         tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut Vec::new()).await.unwrap();

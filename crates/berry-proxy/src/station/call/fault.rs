@@ -16,6 +16,8 @@ const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
 pub(crate) enum Fault {
     /// No connection: refused, unreachable, DNS, TLS, not in time (U1).
     Unreachable,
+    /// The same, of a connection that another request was opening for this one too: that one counts it (U1).
+    NoShare,
     /// The connection ended before a head had come (U3, on a fresh one).
     Broken,
     /// What came is none of the protocol's answers: no HTTP, a page, nothing, 204, a redirect (U14, U16, U17).
@@ -107,6 +109,7 @@ impl Fault {
         match self {
             //                        confidence                  breaker     key         again           the client's code
             Fault::Unreachable     => row(Some(Class::NetworkError), Some(Hard), Nothing,    Later,          Code::UpstreamConnect,      "no connection to the backend"),
+            Fault::NoShare         => row(None,                      None,       Nothing,    Later,          Code::UpstreamConnect,      "no connection to the backend"),
             Fault::Broken          => row(Some(Class::NetworkError), Some(Hard), Nothing,    Later,          Code::UpstreamDisconnected, "the backend closed the connection before it answered"),
             Fault::Garbled         => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamBadResponse,  "the backend's answer was none that the protocol knows"),
             Fault::Cut             => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamTruncated,    "the backend's answer ended before its end"),
@@ -162,8 +165,9 @@ mod tests {
     type Cells = (Fault, Option<Class>, Option<FailureKind>, KeyEffect, Again, &'static str, bool);
 
     #[rustfmt::skip]
-    const MEANINGS: [Cells; 16] = [
+    const MEANINGS: [Cells; 17] = [
         (Fault::Unreachable, Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_connect",      false),
+        (Fault::NoShare,     None,                      None,       Nothing,    Later,          "upstream_connect",      false),
         (Fault::Broken,      Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_disconnected", false),
         (Fault::Garbled,     Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_bad_response", false),
         (Fault::Cut,         Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_truncated",    false),

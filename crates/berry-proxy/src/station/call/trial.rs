@@ -55,6 +55,7 @@ pub(super) async fn run(
     let begun = upstream::send(worker, &target.provider.endpoint, Outgoing { head: &head, pieces: &pieces });
     let begun = begun.await.map_err(|fault| match fault {
         SendFault::Connect(_) => Fault::Unreachable,
+        SendFault::NoShare => Fault::NoShare,
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;

@@ -30,7 +30,7 @@ const MOST_STREAMS: usize = 256;
 pub(crate) struct Connections {
     of_endpoints: RefCell<HashMap<u64, OfEndpoint>>,
     /// Who opens a connection just now. Others wait for it instead of opening one each.
-    openings: RefCell<HashMap<u64, watch::Receiver<Option<SendFault>>>>,
+    openings: RefCell<HashMap<u64, watch::Receiver<bool>>>,
     latest: Cell<u64>,
 }
 
@@ -64,14 +64,14 @@ pub(super) enum Turn<'a> {
     /// We do.
     Ours(Opening<'a>),
     /// Others are at it. The receiver hears of their failure, and ends once they are done.
-    Others(watch::Receiver<Option<SendFault>>),
+    Others(watch::Receiver<bool>),
 }
 
 /// The right to open a connection, until it is dropped.
 pub(super) struct Opening<'a> {
     connections: &'a Connections,
     endpoint: u64,
-    outcome: watch::Sender<Option<SendFault>>,
+    has_failed: watch::Sender<bool>,
 }
 
 // === impl Connections ===
@@ -94,9 +94,9 @@ impl Connections {
         if let Some(others) = self.openings.borrow().get(&endpoint) {
             return Turn::Others(others.clone());
         }
-        let (outcome, others) = watch::channel(None);
+        let (has_failed, others) = watch::channel(false);
         self.openings.borrow_mut().insert(endpoint, others);
-        Turn::Ours(Opening { connections: self, endpoint, outcome })
+        Turn::Ours(Opening { connections: self, endpoint, has_failed })
     }
 
     /// Shares a connection from now on, and takes the first place on it.
@@ -210,8 +210,8 @@ impl Drop for Lease {
 
 impl Opening<'_> {
     /// Lets those who wait fail as well: the next of them would only fail a time limit later.
-    pub(super) fn fail(self, fault: SendFault) {
-        let _ = self.outcome.send(Some(fault));
+    pub(super) fn fail(self) {
+        let _ = self.has_failed.send(true);
     }
 }
 
