@@ -1,5 +1,6 @@
 //! An adaptive limit of requests at once for a backend that says "too many" (429, overload): lowered at once by a share, raised
-//! again one by one (additive increase, multiplicative decrease), and lifted when nobody needs it.
+//! again one by one (additive increase, multiplicative decrease) as answers begin and time passes, and lifted when nobody needs
+//! it. Time counts because what is in flight may last for minutes: a few long streams would hold all places of a low limit.
 //!
 //! It never looks at latency: a model's answers take as long as they are, and a long one is no sign of load. Until when a key
 //! is left alone after a 429 is [`Cooldown`]'s affair; this is about how many return together after that.
@@ -17,6 +18,9 @@ const DECREASE: f64 = 0.7;
 /// no model's time, so that all of a burst have come by then.
 const ONE_BURST: Duration = Duration::from_secs(1);
 
+/// In so much time without an overload there may be one more.
+const ONE_MORE: Duration = Duration::from_secs(10);
+
 /// A limit that was neither lowered nor in use for so long is lifted.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -32,31 +36,37 @@ pub struct AdaptiveLimit {
 
 impl AdaptiveLimit {
     /// How many requests the backend may have at once, where that is limited. Never 0.
-    pub fn limit(&self) -> Option<u32> {
+    pub fn limit(&self, now: Moment) -> Option<u32> {
         // The cast rounds down and saturates.
-        self.limit.map(|limit| limit as u32)
+        self.value(now).map(|limit| limit as u32)
     }
 
-    /// The backend said that it is overloaded. `in_flight` counts the refused request in.
+    fn value(&self, now: Moment) -> Option<f64> {
+        self.limit.map(|limit| limit + (now.since(self.lowered_at).as_secs_f64() / ONE_MORE.as_secs_f64()).floor())
+    }
+
+    /// The backend said that it is overloaded. `in_flight` counts the refused request in; one that was alone says nothing of how
+    /// many there may be.
     pub fn on_overload(&mut self, in_flight: u32, now: Moment) {
-        if self.limit.is_some() && now.since(self.lowered_at) < ONE_BURST {
+        let is_known = self.limit.is_some() && now.since(self.lowered_at) < ONE_BURST;
+        if is_known || in_flight <= 1 {
             return;
         }
         // From what it really had: a limit far above that could be lowered many times without any effect.
-        let had = self.limit.unwrap_or(f64::INFINITY).min(f64::from(in_flight));
+        let had = self.value(now).unwrap_or(f64::INFINITY).min(f64::from(in_flight));
         self.limit = Some((had * DECREASE).max(1.0));
         self.lowered_at = self.lowered_at.max(now);
         self.used_at = self.used_at.max(now);
     }
 
-    /// The backend answered well. `in_flight` counts the answered request in.
+    /// The backend took a request, as its answer has begun. `in_flight` counts that in.
     pub fn on_success(&mut self, in_flight: u32, now: Moment) {
-        let Some(limit) = self.limit else { return };
+        let (Some(base), Some(limit)) = (self.limit, self.value(now)) else { return };
         if now.since(self.used_at) >= IDLE {
             self.limit = None;
         } else if f64::from(in_flight) >= limit / 2.0 {
             // With less in flight, success does not show that more would do.
-            self.limit = Some(limit + 1.0 / limit);
+            self.limit = Some(base + 1.0 / limit);
             self.used_at = self.used_at.max(now);
         }
     }
@@ -80,58 +90,79 @@ mod tests {
     fn there_is_no_limit_until_the_first_overload() {
         let mut limit = AdaptiveLimit::default();
         limit.on_success(1000, at(0));
-        assert_eq!(limit.limit(), None);
+        assert_eq!(limit.limit(at(0)), None);
     }
 
     #[test]
     fn an_overload_leaves_seven_tenths_of_what_was_in_flight_and_never_none() {
-        assert_eq!([100, 10, 2, 1, 0].map(|n| lowered(n).limit()), [Some(70), Some(7), Some(1), Some(1), Some(1)]);
+        assert_eq!([100, 10, 3, 2].map(|n| lowered(n).limit(at(0))), [Some(70), Some(7), Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn a_refusal_of_a_request_that_was_alone_limits_nothing() {
+        assert_eq!([1, 0].map(|n| lowered(n).limit(at(0))), [None, None]);
+        let mut limit = lowered(10);
+        limit.on_overload(1, at(5));
+        assert_eq!(limit.limit(at(5)), Some(7));
     }
 
     #[test]
     fn a_burst_of_overloads_counts_once() {
         let mut limit = lowered(100);
         (0..99).for_each(|i| limit.on_overload(100 - i, at(0)));
-        assert_eq!(limit.limit(), Some(70));
+        assert_eq!(limit.limit(at(0)), Some(70));
         limit.on_overload(70, at(1));
-        assert_eq!(limit.limit(), Some(49));
+        assert_eq!(limit.limit(at(1)), Some(49));
     }
 
     #[test]
     fn an_overload_below_the_limit_lowers_it_to_what_was_in_flight() {
         let mut limit = lowered(100);
         limit.on_overload(10, at(5));
-        assert_eq!(limit.limit(), Some(7));
+        assert_eq!(limit.limit(at(5)), Some(7));
     }
 
     #[test]
     fn about_as_many_successes_as_the_limit_raise_it_by_one() {
         let mut limit = lowered(100);
         (0..71).for_each(|_| limit.on_success(70, at(1)));
-        assert_eq!(limit.limit(), Some(71));
+        assert_eq!(limit.limit(at(1)), Some(71));
     }
 
     #[test]
     fn successes_do_not_raise_a_limit_that_is_not_in_use() {
         let mut limit = lowered(100);
         (0..1000).for_each(|_| limit.on_success(34, at(1)));
-        assert_eq!(limit.limit(), Some(70));
+        assert_eq!(limit.limit(at(1)), Some(70));
     }
 
     #[test]
     fn a_limit_that_nobody_needed_for_five_minutes_is_lifted() {
         let mut limit = lowered(100);
         limit.on_success(20, at(299));
-        assert_eq!(limit.limit(), Some(70));
+        assert!(limit.limit(at(299)).is_some());
         limit.on_success(20, at(300));
-        assert_eq!(limit.limit(), None);
+        assert_eq!(limit.limit(at(300)), None);
     }
 
     #[test]
     fn a_limit_in_use_is_raised_and_not_lifted() {
         let mut limit = lowered(10);
-        (1..=1000).for_each(|second| limit.on_success(limit.limit().unwrap(), at(second)));
-        assert!(limit.limit().is_some_and(|limit| limit > 40));
+        (1..=1000).for_each(|second| limit.on_success(limit.limit(at(second)).unwrap(), at(second)));
+        assert!(limit.limit(at(1000)).is_some_and(|limit| limit > 40));
+    }
+
+    #[test]
+    fn each_ten_seconds_without_an_overload_make_room_for_one_more() {
+        let mut limit = lowered(10);
+        assert_eq!([9, 10, 35].map(|second| limit.limit(at(second))), [Some(7), Some(8), Some(10)]);
+        limit.on_overload(100, at(36));
+        assert_eq!([36, 46].map(|second| limit.limit(at(second))), [Some(7), Some(8)]);
+    }
+
+    /// Ten seconds each, since the beginning.
+    fn tens(now: Moment) -> f64 {
+        now.since(at(0)).as_secs_f64() / 10.0
     }
 
     proptest! {
@@ -145,14 +176,14 @@ mod tests {
             for (wait, overload, in_flight) in steps {
                 now = now.after(wait);
                 most = most.max(f64::from(in_flight));
-                let before = limit.limit();
+                let before = limit.limit(now);
                 if overload {
                     limit.on_overload(in_flight, now);
-                    prop_assert!(limit.limit() <= before.or(Some(u32::MAX)), "an overload never raises it");
+                    prop_assert!(limit.limit(now) <= before.or(Some(u32::MAX)), "an overload never raises it");
                 } else {
                     limit.on_success(in_flight, now);
                 }
-                prop_assert!(limit.limit().is_none_or(|limit| limit >= 1 && f64::from(limit) <= 2.0 * most + 1.0));
+                prop_assert!(limit.limit(now).is_none_or(|limit| limit >= 1 && f64::from(limit) <= 2.0 * most + 1.0 + tens(now)));
             }
         }
 
@@ -167,9 +198,9 @@ mod tests {
                 if overload { limit.on_overload(in_flight, at(second)) } else { limit.on_success(in_flight, at(second)) }
             }
             for later in 0..3000 {
-                limit.on_success(demand.min(limit.limit().unwrap_or(demand)), at(second + later));
+                limit.on_success(demand.min(limit.limit(at(second + later)).unwrap_or(demand)), at(second + later));
             }
-            prop_assert_eq!(limit.limit(), None);
+            prop_assert_eq!(limit.limit(at(second + 3000)), None);
         }
     }
 }

@@ -173,7 +173,7 @@ impl BackendLive {
             latency_us: figures.latency_us,
             in_flight,
             unanswered,
-            at_once: if is_adaptive { figures.limit.limit() } else { None },
+            at_once: if is_adaptive { figures.limit.limit(now) } else { None },
         }
     }
 
@@ -211,9 +211,10 @@ impl BackendLive {
         self.unanswered.fetch_sub(u32::from(!has_begun), Relaxed);
     }
 
-    /// The answer to a request has begun, `sample` after it was sent. On the ramp that is the success: streams last for
-    /// minutes, and a backend that begins them has proved itself.
+    /// The answer to a request has begun, `sample` after it was sent. On the ramp, and for the learned limit, that is the
+    /// success: streams last for minutes, and a backend that begins them has proved itself.
     pub(crate) fn record_begun(&self, sample: Duration, now: Moment) -> Option<Turned> {
+        let in_flight = self.in_flight.load(Relaxed);
         self.unanswered.fetch_sub(1, Relaxed);
         self.first_token.record(sample);
         let mut figures = self.figures.lock();
@@ -221,6 +222,7 @@ impl BackendLive {
         figures.latency_us = Some(ewma(figures.latency_us, sample.as_secs_f64() * 1e6, since));
         figures.latency_at = now;
         figures.latencies.record(sample, now);
+        figures.limit.on_success(in_flight, now);
         let from = figures.health.state(now);
         if let State::Ramp { .. } = from {
             figures.health.record_success(now);
@@ -228,8 +230,14 @@ impl BackendLive {
         turned(from, figures.health.state(now))
     }
 
-    /// Takes an attempt's ending into account. `may_open`: whether a soft failure may open this backend.
-    pub(crate) fn record(&self, ending: Ending, may_open: bool, now: Moment, rules: &Rules) -> Option<Turned> {
+    /// Takes an attempt's ending into account, after its cooldown. `may_open`: whether a soft failure may open this backend.
+    pub(crate) fn record(
+        &self,
+        ending: Ending,
+        may_open: bool,
+        (accounts, now): (&Accounts, Moment),
+        rules: &Rules,
+    ) -> Option<Turned> {
         let place = OUTCOMES.iter().position(|(class, _)| *class == ending.class);
         if let Some(count) = place.and_then(|i| self.outcomes.get(i)) {
             count.fetch_add(1, Relaxed);
@@ -246,10 +254,14 @@ impl BackendLive {
             }
             None => {}
         }
-        if ending.cooldown.is_some() {
+        // One account's rate limit says nothing of what the others may have.
+        let is_overload = match ending.cooldown {
+            Some((Cooling::Overload, _)) => true,
+            Some((Cooling::RateLimit, _)) => figures.cooling_until(accounts, now).is_some(),
+            None => false,
+        };
+        if is_overload {
             figures.limit.on_overload(in_flight, now);
-        } else if ending.class == OutcomeClass::Success {
-            figures.limit.on_success(in_flight, now);
         }
         turned(from, figures.health.state(now))
     }

@@ -10,10 +10,10 @@ use berry_policy::{FailureKind, OutcomeClass, State, WindowStanding};
 use berry_vocab::{Code, Moment, Protocol};
 
 use crate::client::Request;
-use crate::live::{BackendLive, Ending, ProviderLive, Rules, Slot};
+use crate::live::{BackendLive, Ending, Rules, Slot};
 use crate::places::Place;
 use crate::routes::Route;
-use crate::snapshot::{Model, Snapshot, Target, User};
+use crate::snapshot::{Model, Provider, Snapshot, Target, User};
 use crate::worker::Worker;
 
 /// How a request ended, as its log line says.
@@ -198,7 +198,7 @@ impl Drop for Ticket {
 /// One try at a backend. It counts as in flight until it is dropped; one that is dropped without an ending was given up.
 pub(crate) struct Attempt {
     live: Arc<BackendLive>,
-    provider: Arc<ProviderLive>,
+    provider: Arc<Provider>,
     /// The account that it is tried with: its place at the provider, and its hash.
     account: (usize, u64),
     /// `provider/model`, for the log.
@@ -217,7 +217,7 @@ impl Attempt {
         accounts.live.enter();
         Self {
             live: target.live.clone(),
-            provider: accounts.live.clone(),
+            provider: target.provider.clone(),
             account: (account, accounts.hashes().get(account).copied().unwrap_or_default()),
             label: target.fixed_label(),
             model: model.clone(),
@@ -232,7 +232,7 @@ impl Attempt {
         if let Some(turned) = self.live.record_begun(sample, now) {
             tell(&self.label, turned.to, now);
         }
-        self.provider.room.release();
+        self.provider.accounts.live.room.release();
     }
 
     /// Ends the try.
@@ -246,7 +246,7 @@ impl Attempt {
             let (backend, seconds) = (&*self.label, cooldown.1.as_secs_f64());
             tracing::info!(backend, key = place + 1, seconds, "a key cools down");
         }
-        if let Some(turned) = self.live.record(ending, may_open, now, rules) {
+        if let Some(turned) = self.live.record(ending, may_open, (&self.provider.accounts, now), rules) {
             tell(&self.label, turned.to, now);
         }
     }
@@ -255,7 +255,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.live.leave(self.has_begun);
-        self.provider.leave();
+        self.provider.accounts.live.leave();
         if !self.has_ended {
             self.live.record_cancelled();
         }

@@ -197,6 +197,63 @@ async fn request_bodies_share_a_bound_of_memory() {
     assert_eq!(berry.post("/v1/chat/completions", &fields(token), &body(150_000)).await.status, 200);
 }
 
+/// How many requests the first backend has in flight, and how many it may have.
+async fn first_at_once(berry: &Berry) -> (u64, Option<u64>) {
+    let health = berry.get("/health", &[bearer(crate::harness::ROOT).as_field()]).await.json();
+    let backends = health["detail"]["backends"].as_array().unwrap().clone();
+    let first = backends.iter().find(|backend| backend["model"] == "gpt-first").unwrap();
+    (first["in_flight"].as_u64().unwrap(), first["at_once"].as_u64())
+}
+
+/// The limit falls for what the backend says of itself, not for what it says of one of several accounts, nor to a request
+/// that was alone; and it rises as soon as answers begin, however long they last.
+#[tokio::test]
+async fn a_rate_limit_of_one_key_of_two_lowers_nothing() {
+    let berry = Berry::with(|text| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        without_retries(text).replace("api_key = \"sk-first-0123456789\"", keys)
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(hold(&berry, "single").await);
+    }
+    berry.first.script(fault("429-r30"));
+    assert_eq!(berry.chat("single").await.status, 200, "by the other key");
+    assert_eq!(first_at_once(&berry).await, (4, None));
+    berry.first.script(fault("429-r30"));
+    assert_eq!(berry.chat("single").await.status, 429);
+    assert_eq!(first_at_once(&berry).await, (4, Some(3)), "no key is left");
+}
+
+#[tokio::test]
+async fn a_rate_limit_of_a_request_that_was_alone_lowers_nothing() {
+    let berry = Berry::with(without_retries).await;
+    berry.first.script(fault("429-r30"));
+    assert_eq!(berry.chat("single").await.status, 429);
+    assert_eq!(first_at_once(&berry).await, (0, None));
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_raises_a_lowered_limit() {
+    let berry = Berry::with(without_retries).await;
+    let mut held = vec![hold(&berry, "single").await];
+    berry.first.script(fault("429-r1"));
+    assert_eq!(berry.chat("single").await.status, 429);
+    assert_eq!(first_at_once(&berry).await, (1, Some(1)));
+    let (gate, mut connection) = held.pop().unwrap();
+    gate.open();
+    while connection.chunk().await.is_some_and(|chunk| !chunk.is_empty()) {}
+    berry.clock.advance(Duration::from_secs(2));
+    for _ in 0..2 {
+        held.push(hold(&berry, "single").await);
+        assert_eq!(first_at_once(&berry).await, (held.len() as u64, Some(2)));
+    }
+    berry.clock.advance(Duration::from_secs(8));
+    held.push(hold(&berry, "single").await);
+    assert_eq!(first_at_once(&berry).await.0, 3, "with the time one more");
+}
+
 #[tokio::test]
 async fn a_rate_limit_lowers_how_many_requests_a_backend_gets_at_once() {
     let berry = Berry::with(without_retries).await;
@@ -206,10 +263,7 @@ async fn a_rate_limit_lowers_how_many_requests_a_backend_gets_at_once() {
     }
     berry.first.script(fault("429-r1"));
     assert_eq!(berry.chat("single").await.status, 429);
-    let health = berry.get("/health", &[bearer(crate::harness::ROOT).as_field()]).await.json();
-    let backends = health["detail"]["backends"].as_array().unwrap().clone();
-    let first = backends.iter().find(|backend| backend["model"] == "gpt-first").unwrap();
-    assert_eq!((&first["in_flight"], &first["at_once"]), (&4.into(), &3.into()), "{first}");
+    assert_eq!(first_at_once(&berry).await, (4, Some(3)));
     berry.clock.advance(Duration::from_secs(2));
     assert_eq!(berry.chat("chat").await.field("berry-backend"), Some("second/gpt-second"));
 }

@@ -55,7 +55,7 @@ pub(super) enum Weight {
 }
 
 #[rustfmt::skip]
-const ROWS: [(Fault, Weight); 21] = [
+const ROWS: [(Fault, Weight); 22] = [
     (Fault::Refuse,        Weight::Hard),
     (Fault::Blackhole,     Weight::Hard),
     (Fault::ResetFirst,    Weight::Hard),
@@ -78,6 +78,8 @@ const ROWS: [(Fault, Weight); 21] = [
     // These have no named wait, and come again a second later.
     (Fault::Status(429),   Weight::Late),
     (Fault::Status(503),   Weight::Late),
+    // What the request's own fault is, in the eyes of whoever says so.
+    (Fault::Status(400),   Weight::Late),
 ];
 
 impl Fault {
@@ -88,6 +90,11 @@ impl Fault {
             Fault::Status(429) if below(dice, 2) == 0 => Fault::Status(529),
             fault => fault,
         }
+    }
+
+    /// What may be wrong with one key of an account.
+    pub(super) fn of_a_key(dice: &mut dyn Dice) -> Self {
+        *one_of(&[Fault::Status(401), Fault::Status(403), Fault::Wait(429, 15)], dice)
     }
 
     /// One of those with these weights.

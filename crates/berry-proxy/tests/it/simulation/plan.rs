@@ -14,6 +14,9 @@ use super::speech::{SPEECHES, Speech};
 
 pub(super) const TOKEN: &str = "token-of-the-simulation";
 
+/// The keys of a provider that has two.
+pub(super) const KEYS: [&str; 2] = ["sk-one-0123456789", "sk-two-0123456789"];
+
 /// Virtual milliseconds since the world began.
 pub(super) type Millis = u64;
 
@@ -47,6 +50,8 @@ pub(super) struct Plan {
     pub(super) strategy: &'static str,
     /// One that behaves all the time.
     pub(super) steady: Option<Provider>,
+    /// What is wrong with the first key of the one that behaves, until the chaos ends; it has another.
+    sour_key: Option<Fault>,
     /// After what time a second attempt goes beside the first.
     pub(super) hedge_ms: Option<u64>,
     /// From which provider on the backends are another model's, which stands in for the first.
@@ -126,18 +131,21 @@ impl Plan {
         let guards = guards(count, dice);
         let mut schedules: Vec<_> = (0..count).map(|_| chaos(dice)).collect();
         storm(&mut schedules, steady, dice);
+        let sour_key = (steady.is_some() && chance(dice, 30)).then(|| Fault::of_a_key(dice));
+        let has_two_keys = |provider| sour_key.is_some() && steady == Some(provider);
         Self {
             seed,
             speech: &SPEECHES[[0, 0, 1, 2][below(dice, 4) as usize]],
             strategy,
             steady,
+            sour_key,
             hedge_ms,
             fallback,
             clients: clients(dice),
             schedules,
             guards,
             settings: settings(dice),
-            keys: (0..count).map(|_| keys(dice)).collect(),
+            keys: (0..count).map(|i| keys(has_two_keys(i), dice)).collect(),
         }
     }
 
@@ -156,8 +164,12 @@ impl Plan {
         self.hedge_ms.is_none() && self.fallback.is_none()
     }
 
-    /// How a provider misbehaves towards what it is asked at that time. One that behaves then does so to the answer's end.
-    pub(super) fn fault(&self, provider: Provider, at: Millis) -> Option<Fault> {
+    /// How a provider misbehaves towards what it is asked at that time with that key. One that behaves then does so to the
+    /// answer's end.
+    pub(super) fn fault(&self, provider: Provider, at: Millis, key: Option<usize>) -> Option<Fault> {
+        if self.steady == Some(provider) && key == Some(0) && at < CHAOS_ENDS {
+            return self.sour_key;
+        }
         let guard = self.guards.iter().rev().find(|(from, _)| *from <= at).map(|(_, guard)| *guard);
         if self.steady == Some(provider) || guard == Some(provider) {
             return None;
@@ -212,10 +224,11 @@ fn settings(dice: &mut dyn Dice) -> String {
     )
 }
 
-fn keys(dice: &mut dyn Dice) -> String {
-    match chance(dice, 20) {
-        true => "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]".to_owned(),
-        false => "api_key = \"sk-one-0123456789\"".to_owned(),
+fn keys(has_two: bool, dice: &mut dyn Dice) -> String {
+    let [first, second] = KEYS;
+    match chance(dice, 20) || has_two {
+        true => format!("api_keys = [\"{first}\", \"{second}\"]"),
+        false => format!("api_key = \"{first}\""),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::harness::Response;
 
+use super::fault::Fault;
 use super::plan::{ALL_BACK, COUNTED_FROM, Millis, Plan, RECOVERED, STORM_ENDS};
 use super::record::{Ask, Attempt, Ended, Over, Record};
 use super::speech::Speech;
@@ -95,6 +96,9 @@ fn is_over(attempt: &Attempt, at: Millis) -> Result<(), String> {
 
 /// Whether an answer is one that may be told.
 fn told(speech: &Speech, hope: Hope, stream: bool, answer: &Response, attempts: &[&Attempt]) -> Result<(), String> {
+    if answer.status == 400 {
+        return refused(attempts);
+    }
     if answer.status != 200 {
         return match hope {
             Hope::Truth => failure(speech, answer),
@@ -138,6 +142,17 @@ fn one_end(speech: &Speech, told: &str, sent: &str, is_framed: bool) -> Result<(
         Some(words) if !is_error_event(speech, words) => fault("what was added is not one error event"),
         Some(_) if has_last_word || is_failed || (is_whole && is_framed && events == sent) => fault("two ends"),
         Some(_) => Ok(()),
+    }
+}
+
+/// Whether a client may be told that its request is at fault: somebody said so, and nobody had an answer.
+fn refused(attempts: &[&Attempt]) -> Result<(), String> {
+    if !attempts.iter().any(|attempt| attempt.fault == Some(Fault::Status(400))) {
+        return Err("told 400, which nobody said".to_owned());
+    }
+    match attempts.iter().find(|attempt| attempt.fault.is_none()) {
+        None => Ok(()),
+        Some(attempt) => Err(format!("told 400 although p{} had an answer", attempt.provider)),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, End, answer};
-use super::plan::{Provider, below, one_of};
+use super::plan::{KEYS, Provider, below, one_of};
 use super::record::{Attempt, Over};
 use super::speech::question;
 use super::world::World;
@@ -39,7 +39,8 @@ pub(super) async fn serve(world: Rc<World>, provider: Provider, stream: DuplexSt
             world.scene.record.borrow_mut().oddities.push(format!("p{provider} was asked {text:?}"));
             return;
         };
-        let (attempt, answer) = begin(&world, provider, ask, has_served);
+        let key = KEYS.iter().position(|key| text.contains(key));
+        let (attempt, answer) = begin(&world, (provider, key), ask, has_served);
         has_served = true;
         let mut played = std::pin::pin!(play(&answer, &mut writes));
         let over = tokio::select! {
@@ -59,9 +60,9 @@ pub(super) async fn serve(world: Rc<World>, provider: Provider, stream: DuplexSt
 }
 
 /// Notes the request, and decides its answer.
-fn begin(world: &World, provider: Provider, ask: usize, is_reused: bool) -> (usize, Answer) {
+fn begin(world: &World, (provider, key): (Provider, Option<usize>), ask: usize, is_reused: bool) -> (usize, Answer) {
     let now = world.scene.now();
-    let fault = world.plan.fault(provider, now);
+    let fault = world.plan.fault(provider, now, key);
     let mut record = world.scene.record.borrow_mut();
     let number = record.attempts.len();
     let stream = record.asks.get(&ask).is_some_and(|ask| ask.question.stream);
@@ -75,6 +76,7 @@ fn begin(world: &World, provider: Provider, ask: usize, is_reused: bool) -> (usi
     record.attempts.push(Attempt {
         ask,
         provider,
+        fault,
         begun: now,
         is_stale,
         body: answer.body.clone(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::harness::Response;
 
+use super::fault::Fault;
 use super::plan::{Millis, Provider, Question};
 
 /// All that was seen.
@@ -46,6 +47,7 @@ pub(super) enum Ended {
 pub(super) struct Attempt {
     pub(super) ask: usize,
     pub(super) provider: Provider,
+    pub(super) fault: Option<Fault>,
     pub(super) begun: Millis,
     /// Whether it broke, unanswered, on a connection that had served before: such a request is sent once more, for free.
     pub(super) is_stale: bool,

@@ -94,14 +94,16 @@ impl Speech {
     /// The body of an error status, in the words that vendors have for it.
     pub(super) fn refusal(&self, status: u16) -> String {
         #[rustfmt::skip]
-        const WORDS: [(u16, [&str; 3]); 4] = [
+        const WORDS: [(u16, [&str; 3]); 6] = [
+            (400, ["invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"]),
             (401, ["invalid_request_error", "authentication_error", "UNAUTHENTICATED"]),
+            (403, ["invalid_request_error", "permission_error",     "PERMISSION_DENIED"]),
             (429, ["rate_limit_error",      "rate_limit_error",     "RESOURCE_EXHAUSTED"]),
             (529, ["server_error",          "overloaded_error",     "UNAVAILABLE"]),
             (0,   ["server_error",          "api_error",            "INTERNAL"]),
         ];
         let words = WORDS.iter().find(|(of, _)| *of == status || *of == 0).map(|(_, words)| *words).unwrap_or_default();
-        let others = WORDS[3].1;
+        let others = WORDS[5].1;
         let code = self.error.replace("500", &status.to_string());
         others.iter().zip(words).fold(code, |text, (usual, word)| text.replace(usual, word))
     }

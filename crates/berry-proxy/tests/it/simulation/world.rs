@@ -104,7 +104,7 @@ impl Connector for Roads {
             let world = self.world.upgrade().ok_or(ConnectFault::Refused)?;
             let provider = usize::from(to.port - 1000);
             let open = Open::new(&self.scene.pipes);
-            let fault = world.plan.fault(provider, self.scene.now()).filter(|fault| fault.is_of_connections());
+            let fault = world.plan.fault(provider, self.scene.now(), None).filter(|fault| fault.is_of_connections());
             if let Some(fault) = fault {
                 self.scene.unmade.set(self.scene.unmade.get() + 1);
                 self.scene.note(format_args!("p{provider} takes no connection: {fault:?}"));

@@ -1,21 +1,26 @@
 //! The judge is judged: each promise, broken by hand in the record of a world that kept it, is seen to be broken.
 
+use super::super::fault::Fault;
 use super::super::plan::{CHAOS_ENDS, Plan, Question};
 use super::super::record::{Ask, Attempt, Ended, Over, Record};
 use super::super::run;
 use super::super::speech::SPEECHES;
-use super::{Hope, broken, failure, kept, one_end};
+use super::{Hope, broken, failure, kept, one_end, refused};
 use crate::harness::Response;
 
-/// A seed with OpenAI's protocol, a steady provider and no second attempts.
+/// A seed with OpenAI's protocol, a steady provider and no second attempts, where somebody leaves in time.
 fn sound_world() -> (Plan, Record) {
     let is_plain = |plan: &Plan| {
         plan.steady.is_some() && plan.is_bounded() && plan.speech.backend_type == "openai" && plan.providers() > 2
     };
-    let plan = (1..).map(Plan::new).find(is_plain).unwrap();
-    let record = run(plan.seed).record;
+    let mut worlds = (1..).map(Plan::new).filter(is_plain).map(|plan| (run(plan.seed).record, plan));
+    let (record, plan) = worlds.find(|(record, _)| record.attempts.iter().any(was_cancelled)).unwrap();
     assert_eq!(broken(&plan, &record), Vec::<String>::new());
     (plan, record)
+}
+
+fn was_cancelled(attempt: &Attempt) -> bool {
+    matches!(attempt.end, Some(Over::Cancelled(_)))
 }
 
 /// Breaks the answers that `change` takes an interest in, and expects the judge to say so.
@@ -41,6 +46,24 @@ fn of_answers(stream: bool, change: impl Fn(&mut Response)) -> impl Fn(&mut Ask)
 #[test]
 fn a_failure_that_a_steady_provider_could_have_prevented_is_caught() {
     is_caught(of_answers(false, |answer| answer.status = 502), "although a provider behaved");
+}
+
+#[test]
+fn a_refusal_that_hides_an_answer_or_that_nobody_gave_is_caught() {
+    is_caught(of_answers(false, |answer| answer.status = 400), "which nobody said");
+    let attempt = |provider, fault| Attempt {
+        ask: 1,
+        provider,
+        fault,
+        begun: 0,
+        is_stale: false,
+        body: Vec::new(),
+        is_framed: true,
+        end: Some(Over::Played(0)),
+    };
+    let (refusal, answer) = (attempt(0, Some(Fault::Status(400))), attempt(1, None));
+    assert_eq!(refused(&[&refusal]), Ok(()));
+    assert!(refused(&[&refusal, &answer]).unwrap_err().contains("p1 had an answer"));
 }
 
 #[test]
@@ -83,10 +106,7 @@ fn silence_and_waiting_for_ever_are_caught() {
 #[test]
 fn a_provider_that_is_kept_busy_for_nobody_is_caught() {
     let (plan, mut record) = sound_world();
-    let Some(attempt) = record.attempts.iter_mut().find(|it| matches!(it.end, Some(Over::Cancelled(_)))) else {
-        panic!("nobody left in time")
-    };
-    attempt.end = None;
+    record.attempts.iter_mut().find(|attempt| was_cancelled(attempt)).unwrap().end = None;
     assert!(broken(&plan, &record).iter().any(|what| what.contains("but its attempt")));
 }
 
@@ -157,8 +177,16 @@ fn a_failure_with_a_false_status_is_caught() {
 
 #[test]
 fn an_attempt_that_outlives_its_answer_is_caught() {
-    let attempt =
-        |end| Attempt { ask: 1, provider: 0, begun: 0, is_stale: false, body: Vec::new(), is_framed: true, end };
+    let attempt = |end| Attempt {
+        ask: 1,
+        provider: 0,
+        fault: None,
+        begun: 0,
+        is_stale: false,
+        body: Vec::new(),
+        is_framed: true,
+        end,
+    };
     let ask = Ask { question: Question { id: 1, stream: true }, asked: 0, ended: Ended::Left(None), at: 1_000 };
     for (end, is_kept) in [
         (Some(Over::Cancelled(1_100)), true),
