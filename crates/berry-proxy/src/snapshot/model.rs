@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use berry_config::{Config, Timeouts};
+use berry_config::{Config, RateLimit, Timeouts};
 use berry_policy::{Billing, CheckRules, HedgeAfter, HedgeRules, Strategy, may_open_soft};
 use berry_vocab::{BackendKey, ModelId, Moment, ProviderId};
 use foldhash::{HashMap, fast::FixedState};
@@ -26,8 +26,8 @@ pub(crate) struct Model {
     pub(crate) enabled: bool,
     pub(crate) strategy: Strategy,
     pub(crate) live: Arc<ModelLive>,
-    /// Requests at once.
-    pub(crate) max_concurrent: Option<u32>,
+    /// What it is asked for in a time, and at once.
+    pub(crate) rate_limit: RateLimit,
     /// When a second attempt may go beside the first.
     pub(crate) hedge: Option<HedgeRules>,
     /// Enabled backends of enabled providers, in the order of the file.
@@ -94,7 +94,7 @@ impl Model {
             enabled: model.enabled,
             strategy: model.strategy,
             live: around.live.model(&model.id, around.now),
-            max_concurrent: model.max_concurrent,
+            rate_limit: model.rate_limit,
             hedge: model.hedge.map(hedge_rules),
             targets: model.backends.iter().filter_map(ready).collect(),
             disabled: model.backends.iter().filter(is_disabled).map(|backend| backend.provider.clone()).collect(),

@@ -11,6 +11,7 @@ mod trial;
 mod verdict;
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -19,14 +20,15 @@ use berry_vocab::{Code, Failure, Moment};
 use berry_wire::{Asked, Call};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use crate::client::{Client, Interrupted, Request};
-use crate::live::{Carried, Full, Room};
+use crate::live::{Carried, Full, Room, is_metered};
 use crate::path::Parts;
-use crate::snapshot::Target;
+use crate::snapshot::{Model, Target};
 use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
-use crate::station::{Ticket, admit};
+use crate::station::{Reservation, Ticket, admit};
 
 use best::Best;
 pub(crate) use fault::{Again, Fault};
@@ -50,6 +52,15 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) asked: &'a Asked,
     pub(crate) body: Bytes,
+    /// Whether and how what it costs is counted.
+    pub(crate) tap: Option<Tap>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tap {
+    /// Whether the client did not ask for it, so that it must not see what holds nothing else.
+    pub(crate) is_unasked: bool,
 }
 
 /// Why there is no answer.
@@ -91,6 +102,8 @@ struct Search<'a> {
     soonest: Option<Moment>,
     /// Where others wait too, of the first that would be asked if it had room.
     full: Option<&'a Room>,
+    /// Models whose limits in a time were charged, by address, and what was taken of their tokens.
+    charged: SmallVec<[(usize, Option<Reservation>); 1]>,
 }
 
 /// Calls targets until one has an answer, or nothing is left to try.
@@ -134,6 +147,7 @@ impl<'a> Search<'a> {
             room_patience: ROOM_PATIENCE,
             soonest: None,
             full: None,
+            charged: SmallVec::new(),
         }
     }
 
@@ -153,6 +167,10 @@ impl<'a> Search<'a> {
                 return Ok(None);
             }
         }
+        if let Err(wait) = self.charge(&pool.model, ticket) {
+            self.note_limited(ticket.worker.now().after(wait));
+            return Ok(None);
+        }
         while ticket.worker.now() < self.deadline {
             let choice = match choose::choose(pool, &self.tried, &self.occasion(turn, ticket)) {
                 Ok(choice) => choice,
@@ -171,10 +189,36 @@ impl<'a> Search<'a> {
                 }
             }
             if let Some(answer) = self.attempt(choice, pool, turn, client, ticket).await? {
+                let place = Arc::as_ptr(&pool.model) as usize;
+                let of_this = self.charged.iter_mut().find(|(of, _)| *of == place);
+                ticket.reservations.extend(of_this.and_then(|(_, reservation)| reservation.take()));
                 return Ok(Some(answer));
             }
         }
         Ok(None)
+    }
+
+    /// Charges the limits in a time of a model with the request, once.
+    ///
+    /// # Errors
+    /// How long to wait, where they are used up.
+    fn charge(&mut self, model: &Arc<Model>, ticket: &Ticket) -> Result<(), Duration> {
+        let place = Arc::as_ptr(model) as usize;
+        let limits = &model.rate_limit;
+        if !is_metered(limits) || self.charged.iter().any(|(of, _)| *of == place) {
+            return Ok(());
+        }
+        let (meter, tokens) = (&model.live.meter, ticket.estimate.unwrap_or_default().total());
+        meter.take(limits, tokens, ticket.worker.now()).map_err(|exceeded| exceeded.standing.wait)?;
+        let reservation = Reservation::of(&ticket.worker, meter, limits.tokens, tokens);
+        self.charged.push((place, Some(reservation)));
+        Ok(())
+    }
+
+    /// Takes into account that limits of the configuration's keep something from being asked until then.
+    fn note_limited(&mut self, until: Moment) {
+        self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
+        self.best.note_limited();
     }
 
     fn occasion<'o>(&'o self, turn: u64, ticket: &'o Ticket) -> Occasion<'o> {
@@ -185,6 +229,7 @@ impl<'a> Search<'a> {
             turn,
             affinity: self.affinity,
             carried: &self.carried,
+            tokens: ticket.estimate.unwrap_or_default().total(),
             max_internal_retries: ticket.snapshot.max_internal_retries,
         }
     }
@@ -192,6 +237,9 @@ impl<'a> Search<'a> {
     /// Takes into account why a pool has no target to be asked now.
     fn note(&mut self, nothing: Nothing, pool: &'a Pool) {
         self.soonest = [self.soonest, nothing.soonest].into_iter().flatten().min();
+        if nothing.is_limited {
+            self.best.note_limited();
+        }
         let full = nothing.full_at.and_then(|place| pool.target(place));
         self.full = self.full.or(full.map(|target| &target.provider.accounts.live.room));
     }
@@ -214,7 +262,8 @@ impl<'a> Search<'a> {
                 let worker = ticket.worker.clone();
                 let snapshot = ticket.snapshot.clone();
                 let (inquiry, deadline) = (self.inquiry, self.deadline);
-                let mut second = || self.choose_beside(pool, turn, (&worker, &snapshot));
+                let tokens = ticket.estimate.unwrap_or_default().total();
+                let mut second = || self.choose_beside(pool, (turn, tokens), (&worker, &snapshot));
                 let hedge = Hedge { after, choose: &mut second };
                 race::run(inquiry, choice, Some(hedge), deadline, client, ticket).await?
             }
@@ -309,7 +358,7 @@ impl<'a> Search<'a> {
     fn choose_beside(
         &mut self,
         pool: &'a Pool,
-        turn: u64,
+        (turn, tokens): (u64, u32),
         (worker, snapshot): (&crate::worker::Worker, &crate::snapshot::Snapshot),
     ) -> Option<Choice<'a>> {
         let occasion = Occasion {
@@ -319,6 +368,7 @@ impl<'a> Search<'a> {
             turn,
             affinity: self.affinity,
             carried: &self.carried,
+            tokens,
             max_internal_retries: 0,
         };
         let choice = choose::choose(pool, &self.tried, &occasion).ok().filter(|choice| choice.visit == Visit::First)?;

@@ -24,6 +24,8 @@ pub(crate) struct Occasion<'a> {
     /// Hash of what the conversation begins with, where the strategy asks for it.
     pub(crate) affinity: Option<u64>,
     pub(crate) carried: &'a Carried,
+    /// How many tokens it may use, where somebody counts.
+    pub(crate) tokens: u32,
     /// Repeated visits to one backend, unless its provider says otherwise.
     pub(crate) max_internal_retries: u32,
 }
@@ -70,12 +72,16 @@ pub(crate) struct Nothing {
     pub(crate) full_at: Option<usize>,
     /// When the first of those that this request may still visit can be asked again.
     pub(crate) soonest: Option<Moment>,
+    /// Whether limits of the configuration's are what keeps one from being asked.
+    pub(crate) is_limited: bool,
 }
 
 struct Seen<'p> {
     place: usize,
     target: &'p Target,
     standing: Standing,
+    /// Whether its provider's limits in a time keep it from being asked; until then it stands as one that cools down.
+    is_limited: bool,
 }
 
 // === impl Tried ===
@@ -180,7 +186,12 @@ fn pick<'s, 'p>(
 /// The targets that the request may go to, as they stand now.
 fn see<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> SmallVec<[Seen<'p>; 8]> {
     let (now, rules) = (occasion.now, occasion.rules);
-    let all = pool.targets().map(|(place, target)| Seen { place, target, standing: target.standing(now, rules) });
+    let all = pool.targets().map(|(place, target)| {
+        let mut standing = target.standing(now, rules);
+        let limited_until = target.provider.limited_until(occasion.tokens, now);
+        standing.cooling_until = standing.cooling_until.max(limited_until);
+        Seen { place, target, standing, is_limited: limited_until.is_some() }
+    });
     let mut seen: SmallVec<[Seen<'p>; 8]> = all.collect();
     if let Carried::Of(maker) = occasion.carried {
         let mut holders: SmallVec<[Seen<'p>; 8]> =
@@ -198,11 +209,12 @@ fn see<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> SmallVec<[
 /// The target as one that holds what the maker made, if it does and can still be asked, be it later: of its accounts only the
 /// maker's counts.
 fn as_holder<'p>(seen: &Seen<'p>, maker: &BoundTo, tried: &Tried, occasion: &Occasion<'_>) -> Option<Seen<'p>> {
-    let Seen { place, target, mut standing } = *seen;
+    let Seen { place, target, mut standing, is_limited } = *seen;
     let account = account_of(maker, target)?;
-    standing.cooling_until = target.live.account(&target.provider.accounts, account, occasion.now)?;
+    let limited_until = target.provider.limited_until(occasion.tokens, occasion.now);
+    standing.cooling_until = target.live.account(&target.provider.accounts, account, occasion.now)?.max(limited_until);
     let may_visit = tried.visits.first_visit(place) || tried.may_repeat(place, target, occasion);
-    (may_visit && standing.state.eligible()).then_some(Seen { place, target, standing })
+    (may_visit && standing.state.eligible()).then_some(Seen { place, target, standing, is_limited })
 }
 
 /// The maker's account at a target, by its place at the provider.
@@ -250,6 +262,7 @@ fn nothing(seen: &[Seen<'_>], tried: &Tried, occasion: &Occasion<'_>) -> Nothing
     Nothing {
         full_at: seen.iter().filter(may_visit).find(|seen| seen.standing.is_able()).map(|seen| seen.place),
         soonest: seen.iter().filter(may_visit).filter_map(|seen| cooled(&seen.standing)).min(),
+        is_limited: seen.iter().filter(may_visit).any(|seen| seen.is_limited),
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::answer::Content;
 use crate::path::Parts;
+use crate::snapshot::Target;
 use crate::station::call::NoAnswer;
 use crate::station::choose::{self, Tried};
 use crate::station::route::Plan;
@@ -21,6 +22,8 @@ pub(super) struct Best {
     reason: Option<Reason>,
     /// Whether a target had no room.
     is_full: bool,
+    /// Whether limits that the configuration sets were used up.
+    is_limited: bool,
 }
 
 /// Why an attempt was not the last word.
@@ -74,6 +77,11 @@ impl Best {
         self.is_full = true;
     }
 
+    /// Notes that limits which the configuration sets kept something from being asked.
+    pub(super) fn note_limited(&mut self) {
+        self.is_limited = true;
+    }
+
     /// What the client is told.
     pub(super) fn into_answer(self, plan: &Plan, tried: &Tried, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
         let all_asked = || plan.pools.iter().all(|pool| tried.has_asked_all(pool));
@@ -90,6 +98,7 @@ impl Best {
                                (max_concurrent_requests)";
                 Err(Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1)).into())
             }
+            None if self.is_limited => Err(used_up(plan, ticket).into()),
             None => Err(nothing_eligible(plan, ticket).into()),
         }
     }
@@ -118,6 +127,19 @@ fn soonest(plan: &Plan, ticket: &Ticket) -> Option<Duration> {
     let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
     let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
     soonest.map(|at| at.since(now))
+}
+
+fn used_up(plan: &Plan, ticket: &Ticket) -> Failure {
+    let (now, tokens) = (ticket.worker.now(), ticket.estimate.unwrap_or_default().total());
+    let waits = plan.pools.iter().map(|pool| {
+        let of_model = pool.model.live.meter.wait(&pool.model.rate_limit, tokens, now).unwrap_or_default();
+        let of_target = |target: &Target| target.provider.limited_until(tokens, now).map(|until| until.since(now));
+        let of_targets = pool.targets().map(|(_, target)| of_target(target).unwrap_or_default()).min();
+        of_model.max(of_targets.unwrap_or_default())
+    });
+    let message = "the limits in a time (rate_limit) of this model, or of each of its providers, are used up";
+    let wait = waits.min().unwrap_or_default().max(Duration::from_secs(1));
+    Failure::new(Code::RateLimited, message).retry_after(wait)
 }
 
 fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {

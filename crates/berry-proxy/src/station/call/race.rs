@@ -86,7 +86,7 @@ async fn beside<'p, C: Client>(
 fn begin<'p>(inquiry: &Inquiry<'_>, choice: Choice<'p>, ticket: &mut Ticket) -> Trial<'p> {
     ticket.attempts += 1;
     ticket.backend = Some(choice.target.label(&inquiry.asked.model));
-    Trial::begin(choice, ticket.worker.now())
+    Trial::begin(choice, ticket)
 }
 
 /// A trial that runs.
