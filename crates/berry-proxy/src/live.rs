@@ -21,8 +21,8 @@ use crate::upstream::Endpoint;
 
 pub(crate) use accounts::Accounts;
 pub use accounts::ProviderLive;
+pub(crate) use backend::{Age, CheckOutcome, Ending};
 pub use backend::{BackendLive, Numbers, Standing};
-pub(crate) use backend::{CheckOutcome, Ending};
 pub(crate) use bound::{Bound, BoundTo, Carried};
 pub(crate) use meter::Meter;
 pub(crate) use meter::is_metered;

@@ -76,7 +76,8 @@ impl Prepared {
         let memory = ticket.worker.gateway.body_memory.clone();
         let tap =
             (ticket.estimate.is_some() || self.asked.adds_usage).then_some(Tap { is_unasked: self.asked.adds_usage });
-        let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body, tap };
+        let is_promised = ticket.is_promised.clone();
+        let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body, tap, is_promised };
         let size = inquiry.body.len() as u64;
         let calling = pin!(call::call(&inquiry, &self.plan, client, ticket));
         memory.pressure.unless_given_up(size, calling).await

@@ -32,7 +32,9 @@ mod wait;
 pub use account_state::{bound_state, made_state};
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use complaint::{Complaint, PlainFault, complaint, complaint_of_status, is_page, of_error_object, plain_fault};
+pub use complaint::{
+    Complaint, PlainFault, complaint, complaint_of_status, is_page, may_lack_state, of_error_object, plain_fault,
+};
 pub use error::{Rendered, error_event, render, render_event, render_event_after, status};
 pub use estimate::{estimate_tokens, output_bound};
 pub use events::{Ending, Event, EventReader, MAX_EVENT_BYTES};

@@ -1,6 +1,7 @@
 //! Stations 1 and 10: the ticket is opened when a request begins and settled once, when its answer is over, whatever way it
 //! ended. Settling writes the log line and counts; it never affects the answer.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use berry_vocab::{Code, Moment, Protocol};
 use smallvec::SmallVec;
 
 use crate::client::Request;
-use crate::live::{BackendLive, Ending, Rules, Slot, is_metered};
+use crate::live::{Age, BackendLive, Ending, Rules, Slot, is_metered};
 use crate::places::Place;
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
@@ -60,6 +61,8 @@ pub(crate) struct Ticket {
     /// What was taken of limits of tokens for it, until it is known what it used.
     pub(crate) reservations: SmallVec<[Reservation; 1]>,
     pub(crate) spent: Spent,
+    /// Whether its client has been promised a stream; `None`: nothing goes out before there is an answer.
+    pub(crate) is_promised: Option<Rc<Cell<bool>>>,
     pub(crate) status: u16,
     /// Time that upstreams took until the answer began.
     pub(crate) upstream_time: Duration,
@@ -103,6 +106,7 @@ impl Ticket {
             estimate: None,
             reservations: SmallVec::new(),
             spent: Spent::Nothing,
+            is_promised: None,
             status: 0,
             upstream_time: Duration::ZERO,
             first_byte: None,
@@ -239,7 +243,8 @@ pub(crate) struct Attempt {
     model: Arc<Model>,
     /// What was taken of its provider's limit of tokens.
     reservation: Option<Reservation>,
-    has_begun: bool,
+    /// As long as its answer has not begun.
+    unanswered: Option<Age>,
     has_ended: bool,
 }
 
@@ -247,7 +252,7 @@ impl Attempt {
     /// Begins a try at `target` with one of its accounts.
     pub(crate) fn begin(target: &Target, account: usize, model: &Arc<Model>, ticket: &Ticket) -> Self {
         let accounts = &target.provider.accounts;
-        target.live.enter();
+        let unanswered = Some(target.live.enter());
         accounts.live.enter();
         let limits = &target.provider.rate_limit;
         let reservation = is_metered(limits).then(|| {
@@ -263,7 +268,7 @@ impl Attempt {
             label: target.fixed_label(),
             model: model.clone(),
             reservation,
-            has_begun: false,
+            unanswered,
             has_ended: false,
         }
     }
@@ -277,8 +282,8 @@ impl Attempt {
 
     /// Notes that its answer has begun, `sample` after it was sent.
     pub(crate) fn begin_answer(&mut self, sample: Duration, now: Moment) {
-        self.has_begun = true;
-        if let Some(turned) = self.live.record_begun(sample, now) {
+        let turned = self.unanswered.take().and_then(|age| self.live.record_begun(age, sample, now));
+        if let Some(turned) = turned {
             tell(&self.label, turned.to, now);
         }
         self.provider.accounts.live.room.release();
@@ -303,7 +308,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.live.leave(self.has_begun);
+        self.live.leave(self.unanswered);
         self.provider.accounts.live.leave();
         if !self.has_ended {
             self.live.record_cancelled();

@@ -42,6 +42,8 @@ pub(super) struct Gate<'a> {
     /// How long a plain answer may pause, once it has begun.
     pub(super) idle: Duration,
     pub(super) tap: Option<Tap>,
+    /// Whether the client has been promised a stream, by a head that has gone out already.
+    pub(super) is_promised: Option<&'a Cell<bool>>,
 }
 
 /// An answer that may go to the client.
@@ -177,6 +179,9 @@ impl Gate<'_> {
             let (held, first_at, spent) = self.stream(first, body).await?;
             return Ok(Received { head, held, first_at, spent });
         }
+        if self.is_promised.is_some_and(Cell::get) {
+            return Err(Fault::NoStream.into());
+        }
         self.plain(head, first, body).await
     }
 
@@ -295,9 +300,8 @@ impl Gate<'_> {
             .or_else(|| berry_wire::wait_in_body(protocol, inflow.held(), unix_millis));
         let fault = match (complaint, wait) {
             (Complaint::Server, Some(_)) if status == 503 => Fault::Busy,
-            // Vendors have no common word for an id that is another account's.
             (Complaint::Client | Complaint::Model | Complaint::Auth, _)
-                if self.may_lack_state && matches!(status, 400 | 403 | 404) =>
+                if self.may_lack_state && berry_wire::may_lack_state(status, inflow.held()) =>
             {
                 Fault::Elsewhere
             }

@@ -56,6 +56,7 @@ pub(super) async fn run(
     let begun = begun.await.map_err(|fault| match fault {
         SendFault::Connect(_) => Fault::Unreachable,
         SendFault::NoShare => Fault::NoShare,
+        SendFault::Refused => Fault::Busy,
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;
@@ -65,6 +66,7 @@ pub(super) async fn run(
         stream: inquiry.asked.stream,
         may_lack_state: choice.may_lack_state,
         tap: inquiry.tap,
+        is_promised: inquiry.is_promised.as_deref(),
         due,
         idle: target.limits.idle,
     };

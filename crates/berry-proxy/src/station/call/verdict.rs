@@ -29,8 +29,8 @@ pub(super) enum Verdict {
     /// Another attempt may do better.
     Next {
         reason: Reason,
-        /// The target that was tried.
-        place: usize,
+        /// The target that was tried, and the account.
+        place: (usize, usize),
         /// How it may do better.
         again: Again,
     },
@@ -67,11 +67,11 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
             let may_lie_elsewhere = trouble.fault == Fault::Elsewhere;
             let backend = ticket.backend.clone();
             let reason = Reason::Refusal { backend, status, fields, body, may_lie_elsewhere };
-            Verdict::Next { reason, place: choice.place, again: meaning.again }
+            Verdict::Next { reason, place: (choice.place, choice.account), again: meaning.again }
         }
         None => {
             let reason = Reason::Failure(failure_of(&meaning, trouble.wait));
-            Verdict::Next { reason, place: choice.place, again: meaning.again }
+            Verdict::Next { reason, place: (choice.place, choice.account), again: meaning.again }
         }
     }
 }
