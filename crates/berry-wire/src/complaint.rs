@@ -80,7 +80,7 @@ pub fn may_lack_state(status: u16, body: &[u8]) -> bool {
     const READ: usize = 16 * 1024;
     let text = body.get(..READ).unwrap_or(body).to_ascii_lowercase();
     let says = |word: &&str| memchr::memmem::find(&text, word.as_bytes()).is_some();
-    STATUSES.contains(&status) && (text.trim_ascii().is_empty() || WORDS.iter().any(|word| says(&word)))
+    STATUSES.contains(&status) && (text.trim_ascii().is_empty() || WORDS.iter().any(says))
 }
 
 /// What an error object complains of that came without a status: in an answer with a good one, or as an event of a stream.
