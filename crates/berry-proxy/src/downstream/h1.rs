@@ -96,9 +96,20 @@ impl Connection {
         relay::relay(&mut self.wire, &self.request, answer, keep).await && keep
     }
 
-    /// Whether the connection must not wait for its next request any longer.
+    /// Whether the connection must not wait for its next request any longer. One that was opened just before the drain, and has
+    /// brought nothing yet, is as one that was opened within it: whoever has just connected is told, and not hung up on.
     fn must_close(&mut self, cx: &Context<'_>) -> bool {
-        self.place.rest(cx, self.idle_since) || (!self.request.is_late && self.place.poll_draining(cx))
+        if self.place.rest(cx, self.idle_since) {
+            return true;
+        }
+        if self.request.is_late || !self.place.poll_draining(cx) {
+            return false;
+        }
+        self.request.is_late = self.is_first;
+        if self.is_first {
+            self.wire.set_deadline(LATE);
+        }
+        !self.is_first
     }
 
     fn is_draining(&self) -> bool {

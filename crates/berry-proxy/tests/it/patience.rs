@@ -12,10 +12,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::harness::{self, ALICE, Connection, DONE, Dialect, LAST, chat_body, chunk, head, request};
+use crate::harness::{self, ALICE, Connection, DONE, Dialect, LAST, chat_body, chunk, head, request, without_retries};
 use crate::http2::{Client, post, read};
 use crate::leaving::connect;
-use crate::ports::{FIRST, OK, PATH, STREAM, answer, assert_took, on_pipes, seconds};
+use crate::ports::{FIRST, OK, PATH, STREAM, answer, assert_took, chat, on_pipes, seconds};
 
 const BODY: &str = r#"{"stream":true,"model":"single"}"#;
 
@@ -293,5 +293,25 @@ async fn a_body_on_a_slow_link_is_taken() {
             assert_eq!(tokio::join!(sending, serving).0.status, 200);
         },
     )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_just_connected_when_a_drain_begins_is_told_and_who_says_nothing_does_not_hold_it_up() {
+    on_pipes(without_retries, async |gate| {
+        let (mut asks, mut silent, mut served) = (gate.client(), gate.client(), gate.client());
+        served.send("GET /health/live HTTP/1.1\r\nhost: b\r\n\r\n").await;
+        assert_eq!(served.response().await.status, 200);
+        tokio::time::sleep(seconds(1)).await;
+        gate.gateway.advance(berry_proxy::Phase::Draining);
+        gate.worker.wake_all();
+        let begun = Instant::now();
+        assert!(served.is_closed().await, "it has had its answer");
+        assert_took(begun, seconds(0));
+        chat(&mut asks, "single").await;
+        Dialect::OpenAi.assert_told(&asks.response().await, "shutdown", "it was there in time");
+        assert!(silent.is_closed().await);
+        assert_took(begun, seconds(1));
+    })
     .await;
 }
