@@ -302,7 +302,7 @@ async fn who_has_just_connected_when_a_drain_begins_is_told_and_who_says_nothing
         let (mut asks, mut silent, mut served) = (gate.client(), gate.client(), gate.client());
         served.send("GET /health/live HTTP/1.1\r\nhost: b\r\n\r\n").await;
         assert_eq!(served.response().await.status, 200);
-        tokio::time::sleep(seconds(1)).await;
+        sleep(seconds(1)).await;
         gate.gateway.advance(berry_proxy::Phase::Draining);
         gate.worker.wake_all();
         let begun = Instant::now();
