@@ -14,7 +14,7 @@ use berry_vocab::{Code, Failure, Protocol};
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{Answer, Content, begin_head};
-use crate::client::{Client, Request};
+use crate::client::{Client, Peer, Request};
 use crate::ports::Io;
 use crate::station::{Outcome, Ticket};
 use crate::unwinding;
@@ -39,6 +39,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves one client's connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
     let _open = Open::new(&worker);
+    let peer = Peer::from(peer);
     match tls {
         None => serve_http(worker.clone(), io, peer).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
@@ -52,7 +53,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Opt
     }
 }
 
-async fn serve_http(worker: Rc<Worker>, io: Io, peer: SocketAddr) {
+async fn serve_http(worker: Rc<Worker>, io: Io, peer: Peer) {
     if let h1::Ended::Http2 { io, read } = h1::serve(worker.clone(), io, peer).await {
         h2::serve(worker, io, read, peer).await;
     }
@@ -95,7 +96,7 @@ fn refuse(worker: &Rc<Worker>, request: &Request, failure: &Failure) -> Answer {
 /// The answer to a message that cannot be read. `request` stands for it.
 fn refuse_unreadable(worker: &Rc<Worker>, request: &Request, fault: Fault) -> Answer {
     worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
-    tracing::debug!(peer = %request.peer, %fault, "a message was refused");
+    tracing::debug!(peer = %request.peer.socket, %fault, "a message was refused");
     let code = match fault {
         Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
         Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,

@@ -6,7 +6,6 @@ mod streams;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,7 +23,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::allowance::Allowance;
 use crate::answer::{Answer, Body};
-use crate::client::{BodyError, Client, Pace, Request};
+use crate::client::{BodyError, Client, Pace, Peer, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse_unreadable};
 use crate::http2::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW};
@@ -46,18 +45,18 @@ const SEND_BUFFER: usize = 256 * 1024;
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection whose TLS handshake agreed on HTTP/2, if it keeps to that in time.
-pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: SocketAddr) {
+pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: Peer) {
     let mut read = vec![0; HTTP2_PREFACE.len()];
     let arrived = tokio::time::timeout(HEAD, io.read_exact(&mut read)).await;
     if matches!(arrived, Ok(Ok(_))) && read == HTTP2_PREFACE {
         serve(worker, io, read, peer).await;
     } else {
-        tracing::debug!(%peer, "a client agreed on HTTP/2, and did not speak it");
+        tracing::debug!(peer = %peer.socket, "a client agreed on HTTP/2, and did not speak it");
     }
 }
 
 /// Serves the connection until it ends. `read`: what was read of it already.
-pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: SocketAddr) {
+pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Peer) {
     let of_requests = worker.clone();
     let service = service_fn(move |request| answer(of_requests.clone(), peer, request));
     let streams = Streams::new(worker.clone());
@@ -94,13 +93,13 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Socke
         if must_close { Poll::Ready(Ok(())) } else { polled }
     });
     if let Err(error) = ended.await {
-        tracing::debug!(%peer, %error, "an HTTP/2 connection ended");
+        tracing::debug!(peer = %peer.socket, %error, "an HTTP/2 connection ended");
     }
 }
 
 async fn answer(
     worker: Rc<Worker>,
-    peer: SocketAddr,
+    peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (parts, incoming) = request.into_parts();

@@ -1,6 +1,7 @@
 //! Stations 1 and 10: the ticket is opened when a request begins and settled once, when its answer is over, whatever way it
 //! ended. Settling writes the log line and counts; it never affects the answer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use berry_vocab::{Code, Moment, Protocol};
 
 use crate::client::Request;
 use crate::live::{BackendLive, Ending, Rules, Slot};
+use crate::origin::Origin;
 use crate::places::Place;
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
@@ -33,6 +35,10 @@ pub(crate) struct Ticket {
     /// The configuration that the request started with.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) request_id: String,
+    /// Where the request comes from.
+    pub(crate) origin: Origin,
+    /// The address at the other end of its connection.
+    peer: IpAddr,
     pub(crate) started: Moment,
     /// Wall time when it was opened.
     pub(crate) opened_unix_millis: u64,
@@ -73,9 +79,12 @@ impl Ticket {
     /// Opens the ticket of a request.
     pub(crate) fn open(worker: &Rc<Worker>, request: &Request) -> Self {
         let opened_unix_millis = worker.clock.unix_millis();
+        let snapshot = worker.gateway.snapshot();
         Self {
             worker: worker.clone(),
-            snapshot: worker.gateway.snapshot(),
+            origin: snapshot.addresses.origin(request.peer.source, request.fields()),
+            peer: request.peer.socket.ip().to_canonical(),
+            snapshot,
             request_id: request_id(worker, request, opened_unix_millis),
             started: worker.now(),
             opened_unix_millis,
@@ -168,6 +177,9 @@ impl Ticket {
         tracing::info!(
             target: "berry::request",
             request_id = %self.request_id,
+            ip = %self.origin,
+            // Behind a proxy both addresses are told (failure model, C24).
+            peer = (self.origin != Origin::Known(self.peer)).then(|| tracing::field::display(self.peer)),
             user_id = self.user.as_ref().map(|user| user.id.as_str()),
             method = self.method.as_str(),
             route = self.route.label(),

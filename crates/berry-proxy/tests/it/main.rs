@@ -8,6 +8,7 @@
 )]
 
 mod account_state;
+mod addresses;
 mod auth;
 mod balancing;
 mod checks;
