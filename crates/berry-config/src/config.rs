@@ -94,6 +94,8 @@ pub struct Server {
     pub max_in_flight: Option<u32>,
     /// Whose word on a client's address is taken.
     pub trusted_proxies: Nets,
+    /// Whether they begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long readiness is 503 before the listener closes.
     pub predrain: Duration,
     /// How long requests in flight may go on after that.

@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod proxy_header;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -37,9 +38,9 @@ const STALL: Duration = Duration::from_secs(60);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one client's connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
     let _open = Open::new(&worker);
-    let peer = Peer::from(peer);
+    let Some(peer) = introduced(&worker, &mut io, peer).await else { return };
     match tls {
         None => serve_http(worker.clone(), io, peer).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
@@ -50,6 +51,26 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Opt
             Ok(Err(error)) => tracing::debug!(%error, "a client's TLS handshake failed"),
             Err(_) => tracing::debug!("a client's TLS handshake took too long"),
         },
+    }
+}
+
+/// The peer, after what it has to say first if it is a proxy that should. `None`: it did not say that.
+async fn introduced(worker: &Worker, io: &mut Io, peer: SocketAddr) -> Option<Peer> {
+    let direct = Peer::from(peer);
+    if !worker.gateway.snapshot().addresses.expects_header(peer.ip()) {
+        return Some(direct);
+    }
+    // On the heap, as most connections have none.
+    match tokio::time::timeout(HEAD, Box::pin(proxy_header::read(io))).await {
+        Ok(Ok(source)) => Some(source.map_or(direct, |source| Peer { source, ..direct })),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a proxy did not say whom it speaks for");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "a proxy took too long to say whom it speaks for");
+            None
+        }
     }
 }
 

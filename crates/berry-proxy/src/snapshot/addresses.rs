@@ -22,6 +22,7 @@ pub enum Door {
 /// The lists.
 pub(crate) struct Addresses {
     trusted_proxies: Nets,
+    proxy_protocol: bool,
     deny: Nets,
     allow_data: Nets,
     allow_admin: Nets,
@@ -31,10 +32,17 @@ impl Addresses {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             trusted_proxies: config.server.trusted_proxies.clone(),
+            proxy_protocol: config.server.proxy_protocol,
             deny: config.security.deny_ips.clone(),
             allow_data: config.security.allow_ips.clone(),
             allow_admin: config.admin.allow_ips.clone(),
         }
+    }
+
+    /// Whether a connection from there must begin with a header of the PROXY protocol. From others one is taken for what it then
+    /// is: no HTTP.
+    pub(crate) fn expects_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol && self.trusted_proxies.contains(peer)
     }
 
     /// Where a request comes from.

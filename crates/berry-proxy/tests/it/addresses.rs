@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use crate::harness::{ALICE, BOB, Berry, Connection, DIALECTS, ROOT, chat_body, head, pair, request, snapshot};
 use crate::http2::Client;
@@ -231,4 +231,79 @@ async fn the_address_of_a_client_does_not_cross() {
     assert_eq!(berry.raw(request(PATH, &fields, &chat_body("single"))).await.status, 200);
     let sent = berry.first.journal();
     assert!(["x-forwarded-for", "forwarded"].iter().all(|name| sent[0].header(name).is_none()), "{sent:?}");
+}
+
+/// The fixture with a proxy that speaks the PROXY protocol.
+fn introducing(text: String) -> String {
+    trusting(LISTS)(text).replace("[server]\n", "[server]\nproxy_protocol = true\n")
+}
+
+/// A header of the PROXY protocol, version 2, for a connection from there.
+fn introduction(source: [u8; 4]) -> Vec<u8> {
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &source[..], &[10, 0, 0, 1, 1, 2, 3, 4]].concat()
+}
+
+#[tokio::test]
+async fn a_proxy_may_say_whom_a_connection_is_of_before_anything_else() {
+    on_pipes(introducing, async |gate| {
+        for (source, fields, status) in [
+            ([203, 0, 113, 7], &[][..], 401),
+            ([198, 51, 100, 1], &[], 403),
+            // It is no proxy of ours, so that its word on others does not count.
+            ([198, 51, 100, 1], &[("x-forwarded-for", "203.0.113.7")], 403),
+            // It is one.
+            ([10, 0, 0, 2], &[("x-forwarded-for", "203.0.113.7")], 401),
+        ] {
+            let mut client = from(&gate, "10.0.0.1");
+            client.send(introduction(source)).await;
+            for _ in 0..2 {
+                client.send(head("GET", "/v1/models", fields, None)).await;
+                assert_eq!(client.response().await.status, status, "{source:?} {fields:?}");
+            }
+        }
+        let mut stream = gate.stream_from([10, 0, 0, 1].into());
+        stream.write_all(&introduction([203, 0, 113, 7])).await.unwrap();
+        let http2 = Client::over(stream).await;
+        assert_eq!(http2.post(PATH, &[], "{}").await.status, 401);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_introduce_itself_as_it_should_is_not_served() {
+    on_pipes(introducing, async |gate| {
+        for (peer, bytes, is_answered) in [
+            ("10.0.0.1", head("GET", "/health", &[], None).into_bytes(), false),
+            ("10.0.0.1", b"PROXY TCP4 203.0.113.7 10.0.0.1 1 2\r\n".to_vec(), false),
+            // Never whole: after ten seconds it is over.
+            ("10.0.0.1", introduction([203, 0, 113, 7])[..20].to_vec(), false),
+            ("10.0.0.1", Vec::new(), false),
+            // Whoever is not trusted is served as ever, and its header is no HTTP.
+            ("203.0.113.7", head("GET", "/health", &[("connection", "close")], None).into_bytes(), true),
+            ("203.0.113.7", introduction([203, 0, 113, 8]), true),
+        ] {
+            let mut stream = gate.stream_from(peer.parse().unwrap());
+            stream.write_all(&bytes).await.unwrap();
+            let mut answer = Vec::new();
+            let started = tokio::time::Instant::now();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert_eq!(!answer.is_empty(), is_answered, "{peer} {:?}", String::from_utf8_lossy(&answer));
+            assert!(started.elapsed() <= crate::ports::seconds(12), "{:?}", started.elapsed());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_are_not_open_to_strangers_whom_a_local_proxy_introduces() {
+    let change = |text: String| {
+        text.replace("[server]\n", "[server]\nproxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]\n")
+    };
+    on_pipes(change, async |gate| {
+        let mut client = from(&gate, "127.0.0.1");
+        client.send(introduction([203, 0, 113, 7])).await;
+        client.send(head("GET", "/metrics", &[], None)).await;
+        assert_eq!(client.response().await.status, 401);
+    })
+    .await;
 }
