@@ -22,3 +22,4 @@ mod room;
 mod secrets;
 mod serve;
 mod slow_clients;
+mod strangers;
