@@ -4,10 +4,12 @@ mod body;
 mod replay;
 mod streams;
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -57,7 +59,7 @@ pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: Peer) {
 
 /// Serves the connection until it ends. `read`: what was read of it already.
 pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Peer) {
-    let of_requests = worker.clone();
+    let (of_requests, of_metrics) = (worker.clone(), worker.clone());
     let service = service_fn(move |request| answer(of_requests.clone(), peer, request));
     let streams = Streams::new(worker.clone());
     let connection = Builder::new(streams.clone())
@@ -93,8 +95,17 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Peer)
         if must_close { Poll::Ready(Ok(())) } else { polled }
     });
     if let Err(error) = ended.await {
+        if is_broken(&error) {
+            of_metrics.gateway.metrics().malformed.fetch_add(1, Relaxed);
+        }
         tracing::debug!(peer = %peer.socket, %error, "an HTTP/2 connection ended");
     }
+}
+
+/// Whether the client broke the protocol, or flooded the connection: what it was then told is of our own making.
+fn is_broken(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason().is_some())
 }
 
 async fn answer(

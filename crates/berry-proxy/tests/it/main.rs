@@ -15,6 +15,7 @@ mod checks;
 mod coding;
 mod connections;
 mod failover;
+mod floods;
 mod fragile;
 mod harness;
 mod health;
