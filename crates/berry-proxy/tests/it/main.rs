@@ -27,6 +27,7 @@ mod keepalive;
 mod keys;
 mod leaving;
 mod limits;
+mod odd_requests;
 mod passthrough;
 mod patience;
 mod ports;
