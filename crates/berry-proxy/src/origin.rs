@@ -85,14 +85,35 @@ impl Hops<'_> {
     }
 }
 
-/// The address in an element of Forwarded: that of its one `for`.
+/// The address in an element of Forwarded: that of its one `for`. All of its pairs must be well-formed: a quote that a client has
+/// left open would take in what the proxy wrote behind it.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let mut values = split_outside_quotes(element, b';').filter_map(|pair| {
-        let (name, value) = pair.trim_ascii().split_at_checked("for=".len())?;
-        name.eq_ignore_ascii_case(b"for=").then_some(value)
+    let mut found = None;
+    for pair in split_outside_quotes(element, b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_at(pair.iter().position(|&b| b == b'=')?);
+        let value = unquoted(value.get(1..)?)?;
+        if !name.iter().all(|b| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(b)) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case(b"for") && found.replace(value).is_some() {
+            return None;
+        }
+    }
+    node(found?)
+}
+
+/// What a value says: a text without quotes, or one within quotes that holds none.
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+        return (!value.contains(&b'"')).then_some(value);
+    };
+    let mut is_escaped = false;
+    let is_whole = inner.iter().all(|&b| {
+        let was_escaped = is_escaped;
+        is_escaped = b == b'\\' && !was_escaped;
+        was_escaped || b != b'"'
     });
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    node(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value))
+    (is_whole && !is_escaped).then_some(inner)
 }
 
 /// The address that a hop names: IPv4, IPv6 with or without brackets, and behind IPv4 or brackets perhaps a port.
@@ -242,6 +263,13 @@ mod tests {
             ("for=1.2.3.4;for=203.0.113.9", "unknown"),
             ("for=\"1.2.3.4", "unknown"),
             ("for=\"1.2.3.4, for=203.0.113.9", "unknown"),
+            // A quote that the client left open, before what the proxy wrote behind it.
+            ("for=1.2.3.4;x=\", for=203.0.113.9", "unknown"),
+            ("for=1.2.3.4;x=\"a, for=\"203.0.113.9\"", "unknown"),
+            ("for=1.2.3.4;x=\"a\\, for=\"203.0.113.9\";proto=\"https\"", "unknown"),
+            ("for=1.2.3.4;\", for=203.0.113.9", "unknown"),
+            ("for=1.2.3.4;x=\"a\";;host=b;", "1.2.3.4"),
+            ("for=1.2.3.4;x", "unknown"),
             ("for = 1.2.3.4", "unknown"),
             ("fort=1.2.3.4", "unknown"),
             ("1.2.3.4", "unknown"),
@@ -273,6 +301,31 @@ mod tests {
         ] {
             let lines = [("x-forwarded-for", "203.0.113.9"), ("forwarded", described)];
             assert_eq!(origin("10.0.0.1", &lines), client, "{described}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_client_writes_the_hop_that_our_proxy_adds_decides(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "for=6.6.6.6", "6.6.6.6", "for=10.0.0.9", "unknown", ";x=", "=", "\"", "\\", ",", ";", " ", "a", "[::1]", ":80",
+                ]),
+                0..12,
+            ),
+        ) {
+            let written = pieces.concat();
+            for (name, added) in [
+                ("x-forwarded-for", "203.0.113.9"),
+                ("forwarded", "for=203.0.113.9"),
+                ("forwarded", "for=\"203.0.113.9:80\";proto=\"https\""),
+            ] {
+                // On a line of the proxy's own.
+                proptest::prop_assert_eq!(origin("10.0.0.1", &[(name, &written), (name, added)]), "203.0.113.9");
+                // Behind what the client wrote: a quote that it left open hides it, and that is no way in.
+                let told = origin("10.0.0.1", &[(name, &format!("{written}, {added}"))]);
+                proptest::prop_assert!(told == "203.0.113.9" || (name == "forwarded" && told == "unknown"), "{}", told);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,11 +89,11 @@ fn both_listeners_speak_tls_and_follow_their_certificates() {
 
     for versions in [[&version::TLS12], [&version::TLS13]] {
         for (address, path) in pages {
-            let mut tls = connect(address, &[first.clone()], b"http/1.1", &versions).unwrap();
+            let mut tls = connect(address, slice::from_ref(&first), b"http/1.1", &versions).unwrap();
             assert!(get(&mut tls, path).unwrap().starts_with("HTTP/1.1 200"), "{path}");
         }
     }
-    let http2 = connect(&data, &[first.clone()], b"h2", rustls::ALL_VERSIONS).unwrap();
+    let http2 = connect(&data, slice::from_ref(&first), b"h2", rustls::ALL_VERSIONS).unwrap();
     assert_eq!(
         (http2.conn.alpn_protocol(), http2.conn.protocol_version()),
         (Some(&b"h2"[..]), Some(ProtocolVersion::TLSv1_3))
@@ -107,17 +108,17 @@ fn both_listeners_speak_tls_and_follow_their_certificates() {
     }
 
     let mut open =
-        pages.map(|(address, _)| connect(address, &[first.clone()], b"http/1.1", rustls::ALL_VERSIONS).unwrap());
+        pages.map(|(address, _)| connect(address, slice::from_ref(&first), b"http/1.1", rustls::ALL_VERSIONS).unwrap());
     for (tls, (_, path)) in open.iter_mut().zip(pages) {
         assert!(get(tls, path).unwrap().starts_with("HTTP/1.1 200"), "{path}");
     }
     let second = renew(folder.path());
     for (address, path) in pages {
-        let renewed = || connect(address, &[second.clone()], b"http/1.1", rustls::ALL_VERSIONS).ok();
+        let renewed = || connect(address, slice::from_ref(&second), b"http/1.1", rustls::ALL_VERSIONS).ok();
         let mut tls = eventually("the new certificate", renewed);
         assert!(get(&mut tls, path).unwrap().starts_with("HTTP/1.1 200"), "{path}");
         assert!(
-            connect(address, &[first.clone()], b"http/1.1", rustls::ALL_VERSIONS).is_err(),
+            connect(address, slice::from_ref(&first), b"http/1.1", rustls::ALL_VERSIONS).is_err(),
             "the former is shown no more"
         );
     }
@@ -129,7 +130,7 @@ fn both_listeners_speak_tls_and_follow_their_certificates() {
     std::fs::write(folder.path().join("cert.pem"), "no certificate").unwrap();
     running.stderr.line_with("the new configuration is not used");
     for (address, _) in pages {
-        connect(address, &[second.clone()], b"http/1.1", rustls::ALL_VERSIONS).unwrap();
+        connect(address, slice::from_ref(&second), b"http/1.1", rustls::ALL_VERSIONS).unwrap();
     }
     drop((open, http2));
     assert_eq!(running.end(), Some(0));
