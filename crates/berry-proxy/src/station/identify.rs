@@ -24,8 +24,8 @@ pub(crate) fn address(target: Option<&Target<'_>>, ticket: &Ticket) -> Result<()
     if may_come_in { Ok(()) } else { Err(forbidden("requests from this address are not taken")) }
 }
 
-/// The user that a request's credentials belong to, also noted in the ticket. Several in one request must agree. `dialect` says whether the query may
-/// carry one (`?key=`, on Gemini's routes alone).
+/// The user that a request's credentials belong to, also noted in the ticket. Several in one request must agree. `dialect` says
+/// whether the query may carry one (`?key=`, on Gemini's routes alone).
 ///
 /// # Errors
 /// `auth_missing_or_invalid`, whatever is wrong with the token; `ip_forbidden`, where its user may not come from this address.
