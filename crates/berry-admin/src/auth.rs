@@ -1,19 +1,57 @@
-//! Who may call: the table of endpoints says which role, this finds out whether the caller has it.
+//! Who may call, and from where: the table of endpoints says which role, this finds out whether the caller has it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use berry_proxy::{Door, Gateway, Origin};
+use berry_vocab::Code;
 
 use crate::Control;
+use crate::endpoint::PROBE;
 use crate::error::ApiError;
 
-/// Lets users tagged `admin` through.
-pub(crate) async fn admins_only(State(control): State<Control>, request: Request, next: Next) -> Response {
-    let admin = bearer(request.headers()).and_then(|token| control.gateway.admin(token));
-    match admin {
-        Some(_) => next.run(request).await,
-        None => ApiError::unauthorized().into_response(),
+/// Lets requests through that come from where they may, before anything else of them is looked at, and notes their origin for
+/// [`admins_only`]. The address is that of the connection's peer, which the listener knows.
+pub(crate) async fn known_addresses_only(
+    State((gateway, peer)): State<(Arc<Gateway>, IpAddr)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let fields = request.headers().iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let origin = gateway.origin(peer, fields);
+    let door = if request.uri().path() == PROBE { Door::Probe } else { Door::Admin };
+    if !gateway.lets_in(origin, door) {
+        return refuse(Code::IpForbidden, origin).into_response();
+    }
+    request.extensions_mut().insert(origin);
+    next.run(request).await
+}
+
+/// Lets users tagged `admin` through. Without the origin, which the listener notes, nobody is.
+pub(crate) async fn admins_only(
+    State(control): State<Control>,
+    Extension(origin): Extension<Origin>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let token = bearer(request.headers()).ok_or(Code::AuthMissingOrInvalid);
+    match token.and_then(|token| control.gateway.admin(token, origin)) {
+        Ok(_) => next.run(request).await,
+        Err(code) => refuse(code, origin).into_response(),
+    }
+}
+
+/// The one place where somebody is turned away.
+fn refuse(code: Code, origin: Origin) -> ApiError {
+    tracing::debug!(ip = %origin, code = code.as_str(), "an admin request was refused");
+    match code {
+        Code::IpForbidden => ApiError::forbidden_from_there(),
+        _ => ApiError::unauthorized(),
     }
 }
 

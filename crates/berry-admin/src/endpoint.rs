@@ -54,6 +54,9 @@ enum Kind {
     Text,
 }
 
+/// Where it is asked whether the process lives, open to all.
+pub(crate) const PROBE: &str = "/health/live";
+
 /// All endpoints, by path.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
@@ -110,7 +113,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "version, uptime, traffic and memory of this process",
         || get(system_stats::get),
     ),
-    Endpoint::new("/health/live", Role::Anyone, Kind::Object, "whether the process lives", || get(live::get)),
+    Endpoint::new(PROBE, Role::Anyone, Kind::Object, "whether the process lives", || get(live::get)),
     Endpoint::new("/metrics", Role::Admin, Kind::Text, "metrics in Prometheus' text format", || get(metrics::get)),
 ];
 

@@ -35,6 +35,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "auth_missing_or_invalid", message)
     }
 
+    /// It comes from an address that may not use the listener, or not with this token.
+    pub(crate) fn forbidden_from_there() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "ip_forbidden", "requests from this address are not taken")
+    }
+
     /// A parameter that cannot be used.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
@@ -56,8 +56,13 @@ impl ControlPlane {
 
     /// Serves the connections that come in. Never ends by itself; dropping it ends the listener's part of it.
     pub async fn serve(self, listener: &mut dyn Listener) {
+        let gateway = self.control.gateway.clone();
         let router = self.router();
-        server::serve(listener, router, self.tls).await;
+        let of_peer = move |peer| {
+            let guard = from_fn_with_state((gateway.clone(), peer), auth::known_addresses_only);
+            router.clone().layer(guard).layer(map_response(harden))
+        };
+        server::serve(listener, of_peer, self.tls).await;
     }
 
     fn router(&self) -> Router {
@@ -67,7 +72,6 @@ impl ControlPlane {
             })
             .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
-            .layer(map_response(harden))
     }
 }
 

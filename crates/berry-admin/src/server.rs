@@ -1,5 +1,6 @@
 //! The listener's connections: HTTP/1.1 for operators, with limits on all that a stranger could hold open.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ impl Tls {
     }
 }
 
-pub(crate) async fn serve(listener: &mut dyn Listener, router: Router, tls: Option<Tls>) {
+/// Serves what comes in, each connection by the router of its peer.
+pub(crate) async fn serve(listener: &mut dyn Listener, of_peer: impl Fn(IpAddr) -> Router, tls: Option<Tls>) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         // Never closed, so that there is always a permit in the end.
@@ -42,7 +44,7 @@ pub(crate) async fn serve(listener: &mut dyn Listener, router: Router, tls: Opti
             return;
         };
         let incoming = listener.accept().await;
-        let (router, tls) = (router.clone(), tls.clone());
+        let (router, tls) = (of_peer(incoming.peer.ip()), tls.clone());
         tokio::spawn(async move {
             serve_connection(incoming, router, tls).await;
             drop(place);
@@ -100,7 +102,7 @@ mod tests {
 
     async fn serve_once(stream: DuplexStream, tls: Option<Tls>) {
         let router = Router::new().route("/", get(|| async { "hello" }));
-        serve(&mut Once(Some(stream)), router, tls).await;
+        serve(&mut Once(Some(stream)), |_| router.clone(), tls).await;
     }
 
     fn certificate() -> (Tls, ClientConfig) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use berry_vocab::Secret;
+use berry_vocab::{Net, Nets, Secret};
 
 use crate::problem::Place;
 use crate::raw;
@@ -134,6 +134,11 @@ impl Checked {
     /// As [`Checked::texts`], without the places.
     pub(crate) fn strings(&self, name: &str) -> Vec<String> {
         self.texts(name).into_iter().map(|text| text.value).collect()
+    }
+
+    /// Addresses and networks.
+    pub(crate) fn nets(&self, name: &str) -> Nets {
+        self.texts(name).iter().filter_map(|text| Net::parse(&text.value)).collect()
     }
 
     pub(crate) fn secret(&self, name: &str) -> Option<Secret> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use berry_policy::{SmartAi, Strategy, WindowLimits};
-use berry_vocab::{ModelId, Protocol, ProviderId, Secret, UserId};
+use berry_vocab::{ModelId, Nets, Protocol, ProviderId, Secret, UserId};
 use berry_wire::BaseUrl;
 
 /// The whole file. Tables keep the order in which they stand in it.
@@ -18,6 +18,8 @@ pub struct Config {
     pub server: Server,
     /// `[admin]`
     pub admin: Admin,
+    /// `[security]`
+    pub security: Security,
     /// `[telemetry]`
     pub telemetry: Telemetry,
     /// `[storage] path`
@@ -104,6 +106,10 @@ pub struct Server {
     pub max_body_memory: u64,
     /// Requests at once over all users, at least 1; `None`: no limit.
     pub max_in_flight: Option<u32>,
+    /// Whose word on a client's address is taken.
+    pub trusted_proxies: Nets,
+    /// Whether they begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long readiness is 503 before the listener closes.
     pub predrain: Duration,
     /// How long requests in flight may go on after that.
@@ -128,6 +134,18 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Certificate chain and key, both PEM.
     pub tls: Option<TlsFiles>,
+    /// Who may use it; empty: everybody.
+    pub allow_ips: Nets,
+}
+
+/// `[security]`, as far as it is not about the file itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Security {
+    /// Who may use the data listener; empty: everybody.
+    pub allow_ips: Nets,
+    /// Who may use neither listener.
+    pub deny_ips: Nets,
 }
 
 /// `[telemetry]`
@@ -336,6 +354,8 @@ pub struct User {
     pub expires_at: Option<i64>,
     /// What it may ask for in a time.
     pub rate_limit: RateLimit,
+    /// Where it may come from; empty: anywhere.
+    pub allowed_ips: Nets,
 }
 
 /// `rate_limit` of a user, a provider or a model, and its `max_concurrent_requests`

@@ -17,7 +17,7 @@ use crate::raw::{self, SyntaxFault};
 use crate::reader::Reader;
 use crate::shown;
 use crate::source::Source;
-use crate::table::{admin, changes, model, provider, server, settings, storage, telemetry, user};
+use crate::table::{admin, changes, model, provider, security, server, settings, storage, telemetry, user};
 
 /// A longer file is no configuration.
 const LONGEST: u64 = 16 << 20;
@@ -137,6 +137,7 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
         settings: settings::build(&tables.top("settings")),
         server,
         admin,
+        security: security::build(&tables.top("security")),
         telemetry,
         data_dir: storage::build(&tables.top("storage"), reader),
         changes: changes::build(&tables.top("config")),

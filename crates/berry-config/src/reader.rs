@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use berry_vocab::Secret;
+use berry_vocab::{Net, Secret};
 
 use crate::checked::{At, Checked, Entry, Got};
 use crate::headers;
@@ -98,7 +98,7 @@ impl<'b> Reader<'b> {
         let span = if is_table { &raw.key_span } else { &raw.node.span };
         let place = Place { path: key_place.path.clone(), span: span.clone() };
         let got = self.value(key, &raw.node, &place);
-        self.effect(key, &raw.node.value, &key_place);
+        self.effect(key, &key_place);
         got.map(|got| Entry { key, place, got })
     }
 
@@ -206,19 +206,10 @@ impl<'b> Reader<'b> {
         self.problems.error(place, format!("`{name}` {}", misfit.what), misfit.remedy);
     }
 
-    fn effect(&mut self, key: &Key, value: &RawValue, place: &Place) {
-        match key.effect {
-            Effect::Later(what) => {
-                let message = format!("`{}` is accepted but not in effect yet in this version", key.name);
-                self.problems.warning(place, message, what);
-            }
-            Effect::Refused if !closes_nothing(value) => {
-                let message = format!("`{}` is not supported yet in this version", key.name);
-                let remedy = "remove it and close the way by other means (a firewall, a proxy in front): \
-                              Berry does not start as if it were closed";
-                self.problems.error(place, message, remedy);
-            }
-            _ => {}
+    fn effect(&mut self, key: &Key, place: &Place) {
+        if let Effect::Later(what) = key.effect {
+            let message = format!("`{}` is accepted but not in effect yet in this version", key.name);
+            self.problems.warning(place, message, what);
         }
     }
 
@@ -241,22 +232,13 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// A list or switch that is empty or off asks for nothing, so leaving it out of effect is safe.
-fn closes_nothing(value: &RawValue) -> bool {
-    match value {
-        RawValue::List(list) => list.is_empty(),
-        RawValue::Flag(flag) => !flag,
-        _ => false,
-    }
-}
-
 fn item(rule: &Rule, value: &RawValue) -> Result<String, Misfit> {
     let RawValue::Text(text) = value else {
         return Err(rule::wrong_type(rule, value));
     };
     match rule {
         Rule::HeaderNames => headers::crossing(&text.to_ascii_lowercase()).map(|()| text.to_ascii_lowercase()),
-        Rule::Nets if !rule::is_net(text) => {
+        Rule::Nets if Net::parse(text).is_none() => {
             Err(Misfit::new("holds what is no address or network", format!("write {}", rule::expects(rule))))
         }
         _ => rule::name(text).map(|_| text.clone()),

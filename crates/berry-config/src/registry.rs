@@ -40,8 +40,6 @@ pub(crate) enum Effect {
     Now,
     /// It does not yet; a warning says so, and what follows from that.
     Later(&'static str),
-    /// It does not yet, and going on without it would leave open what the key is meant to close: an error says so.
-    Refused,
 }
 
 /// What a value must be.
@@ -152,12 +150,6 @@ impl Key {
     /// As [`Key::later`], with what follows from that.
     pub(crate) const fn later_saying(mut self, what: &'static str) -> Self {
         self.effect = Effect::Later(what);
-        self
-    }
-
-    /// Known and checked, but an error in this version: ignoring it would be dangerous.
-    pub(crate) const fn refused(mut self) -> Self {
-        self.effect = Effect::Refused;
         self
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use berry_vocab::{parse_bytes, parse_duration};
@@ -214,14 +213,4 @@ fn word(words: &Words, text: &str) -> Result<Got, Misfit> {
 
 fn listen(text: &str) -> Result<Got, Misfit> {
     parse_listen(text).map(Got::Listen).map_err(|error| Misfit::new(error.to_string(), error.remedy()))
-}
-
-/// Whether a text is an address, or a network in CIDR notation.
-pub(crate) fn is_net(text: &str) -> bool {
-    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return false;
-    };
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= bits))
 }

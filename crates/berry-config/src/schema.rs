@@ -39,7 +39,6 @@ fn key(key: &Key) -> Value {
     let note = match key.effect {
         Effect::Now => "",
         Effect::Later(_) => " Accepted, but not in effect yet in this version.",
-        Effect::Refused => " Not supported yet in this version.",
     };
     schema["description"] = json!(format!("{}{note}", key.doc));
     if let Default::Is(text) = key.default

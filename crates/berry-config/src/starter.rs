@@ -121,7 +121,6 @@ fn note(effect: Effect) -> &'static str {
     match effect {
         Effect::Now => "",
         Effect::Later(_) => " (Not in effect yet in this version.)",
-        Effect::Refused => " (Not supported yet in this version.)",
     }
 }
 

@@ -1,7 +1,7 @@
 //! The client's side of one request, as the stations see it: the same whichever HTTP version carries it.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,18 +30,27 @@ const SINGLE_FIELDS: [&str; 3] = ["content-type", "content-encoding", "berry-bac
 pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) head: RequestHead,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     /// Whether its connection was opened while the gateway was draining already.
     pub(crate) is_late: bool,
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The address of its socket.
+    pub(crate) socket: SocketAddr,
+    /// Where the connection comes from: that same address, or the one that a proxy has named before anything else.
+    pub(crate) source: IpAddr,
+}
+
 impl Request {
-    pub(crate) fn new(peer: SocketAddr) -> Self {
+    pub(crate) fn new(peer: Peer) -> Self {
         Self { bytes: Vec::new(), head: RequestHead::default(), peer, is_late: false }
     }
 
     /// What stands for a message that could not be read, whose answer is logged and counted as any other.
-    pub(crate) fn unreadable(peer: SocketAddr) -> Self {
+    pub(crate) fn unreadable(peer: Peer) -> Self {
         let mut request = Self::new(peer);
         request.head.method = Method::Other;
         request
@@ -95,6 +104,12 @@ impl Request {
     /// Names and values, in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.head.fields.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(socket: SocketAddr) -> Self {
+        Self { socket, source: socket.ip() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod h1;
 mod h2;
+mod proxy_header;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,7 +15,7 @@ use berry_vocab::{Code, Failure, Protocol};
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{Answer, Content, begin_head};
-use crate::client::{Client, Request};
+use crate::client::{Client, Peer, Request};
 use crate::ports::Io;
 use crate::station::{Outcome, Ticket};
 use crate::unwinding;
@@ -37,8 +38,9 @@ const STALL: Duration = Duration::from_secs(60);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one client's connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
+pub(crate) async fn serve(worker: Rc<Worker>, mut io: Io, peer: SocketAddr, tls: Option<TlsAcceptor>) {
     let _open = Open::new(&worker);
+    let Some(peer) = introduced(&worker, &mut io, peer).await else { return };
     match tls {
         None => serve_http(worker.clone(), io, peer).await,
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(io)).await {
@@ -52,7 +54,27 @@ pub(crate) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr, tls: Opt
     }
 }
 
-async fn serve_http(worker: Rc<Worker>, io: Io, peer: SocketAddr) {
+/// The peer, after what it has to say first if it is a proxy that should. `None`: it did not say that.
+async fn introduced(worker: &Worker, io: &mut Io, peer: SocketAddr) -> Option<Peer> {
+    let direct = Peer::from(peer);
+    if !worker.gateway.snapshot().addresses.expects_header(peer.ip()) {
+        return Some(direct);
+    }
+    // On the heap, as most connections have none.
+    match tokio::time::timeout(HEAD, Box::pin(proxy_header::read(io))).await {
+        Ok(Ok(source)) => Some(source.map_or(direct, |source| Peer { source, ..direct })),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a proxy did not say whom it speaks for");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "a proxy took too long to say whom it speaks for");
+            None
+        }
+    }
+}
+
+async fn serve_http(worker: Rc<Worker>, io: Io, peer: Peer) {
     if let h1::Ended::Http2 { io, read } = h1::serve(worker.clone(), io, peer).await {
         h2::serve(worker, io, read, peer).await;
     }
@@ -95,7 +117,7 @@ fn refuse(worker: &Rc<Worker>, request: &Request, failure: &Failure) -> Answer {
 /// The answer to a message that cannot be read. `request` stands for it.
 fn refuse_unreadable(worker: &Rc<Worker>, request: &Request, fault: Fault) -> Answer {
     worker.gateway.metrics().malformed.fetch_add(1, Relaxed);
-    tracing::debug!(peer = %request.peer, %fault, "a message was refused");
+    tracing::debug!(peer = %request.peer.socket, %fault, "a message was refused");
     let code = match fault {
         Fault::HeadTooLarge | Fault::TargetTooLong => Code::HeaderTooLarge,
         Fault::Malformed(_) | Fault::Version | Fault::TransferCoding | Fault::Method => Code::InvalidRequest,

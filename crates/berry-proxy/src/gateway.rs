@@ -1,11 +1,12 @@
 //! What all workers share: the snapshot that requests start with, the live numbers beside it, the metrics, and whether the
 //! gateway is still taking requests.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use berry_vocab::UserId;
+use berry_vocab::{Code, UserId};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,10 +14,11 @@ use crate::allowance::BodyMemory;
 use crate::checks::{ProviderTest, TestOrder};
 use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
+use crate::origin::Origin;
 use crate::ports::Clock;
 use crate::pressure::Level;
 use crate::reloads::{Reload, Reloads};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Door, Snapshot};
 
 /// How far the gateway is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,11 +149,29 @@ impl Gateway {
         self.orders.lock().take()
     }
 
-    /// The id of the admin that a token belongs to, if it belongs to one.
-    pub fn admin(&self, token: &[u8]) -> Option<UserId> {
+    /// Where a request with these fields comes from, on a connection from `peer`.
+    pub fn origin<'f>(&self, peer: IpAddr, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Origin {
+        self.snapshot.load().addresses.origin(peer, fields)
+    }
+
+    /// Whether a request from there may come in.
+    pub fn lets_in(&self, origin: Origin, door: Door) -> bool {
+        self.snapshot.load().addresses.let_in(origin, door)
+    }
+
+    /// The id of the admin that a token belongs to.
+    ///
+    /// # Errors
+    /// `auth_missing_or_invalid` where it belongs to none, `ip_forbidden` where that admin may not come from there.
+    pub fn admin(&self, token: &[u8], origin: Origin) -> Result<UserId, Code> {
         let unix_seconds = (self.clock.unix_millis() / 1000).cast_signed();
         let snapshot = self.snapshot();
-        snapshot.users.find(token, unix_seconds).filter(|user| user.is_admin).map(|user| user.id.clone())
+        let admin = snapshot.users.find(token, unix_seconds).filter(|user| user.is_admin);
+        match admin {
+            None => Err(Code::AuthMissingOrInvalid),
+            Some(admin) if !admin.may_come_from(origin) => Err(Code::IpForbidden),
+            Some(admin) => Ok(admin.id.clone()),
+        }
     }
 
     /// How far it is on its way out.

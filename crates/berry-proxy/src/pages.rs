@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use crate::client::Request;
 use crate::gateway::{Gateway, Phase};
+use crate::origin::Origin;
 use crate::path::Parts;
 use crate::report;
 use crate::routes::Page;
-use crate::snapshot::{Model, Snapshot, User};
+use crate::snapshot::{Door, Model, Snapshot, User};
 use crate::station::{Outcome, Ticket, identify};
 
 /// When every model counts as created: the lists of models want a time, and a configuration has none. 2024-01-01T00:00:00Z.
@@ -29,7 +30,9 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
         Page::Live => json_parts(200, &json!({"status": "live"})),
         Page::Ready => ready(&gateway),
         Page::Health => {
-            let is_admin = caller(request, ticket).is_ok_and(|user| user.is_admin);
+            // The word alone is for everybody: see `Door::Probe`.
+            let may_ask = ticket.snapshot.addresses.let_in(ticket.origin, Door::Data);
+            let is_admin = may_ask && caller(request, ticket).is_ok_and(|user| user.is_admin);
             health(&gateway, &ticket.snapshot, is_admin)
         }
         Page::Metrics => metrics(&gateway, request, ticket)?,
@@ -48,10 +51,7 @@ pub(crate) fn answer(page: Page<'_>, request: &Request, ticket: &mut Ticket) -> 
 
 /// Who asks. Pages do not count against its limits.
 fn caller(request: &Request, ticket: &mut Ticket) -> Result<Arc<User>, Failure> {
-    let users = &ticket.snapshot.users;
-    let user = identify::caller(request, ticket.dialect, users, ticket.unix_seconds())?.clone();
-    ticket.user = Some(user.clone());
-    Ok(user)
+    identify::caller(request, ticket.dialect, ticket)
 }
 
 fn json_parts(status: u16, value: &Value) -> Parts {
@@ -98,8 +98,9 @@ fn health(gateway: &Gateway, snapshot: &Snapshot, detailed: bool) -> Parts {
 
 /// For admin tokens, and for scrapers on this machine that no proxy speaks for.
 fn metrics(gateway: &Gateway, request: &Request, ticket: &mut Ticket) -> Result<Parts, Failure> {
-    let is_local =
-        request.peer.ip().to_canonical().is_loopback() && !request.fields().any(|(name, _)| is_of_forwarding(name));
+    let is_local = matches!(ticket.origin, Origin::Known(ip) if ip.is_loopback())
+        && request.peer.socket.ip().to_canonical().is_loopback()
+        && !request.fields().any(|(name, _)| is_of_forwarding(name));
     let carries_credential = berry_wire::CREDENTIAL_HEADERS.iter().any(|name| request.field(name).is_some());
     if !is_local || carries_credential {
         let user = caller(request, ticket)?;

@@ -99,11 +99,15 @@ async fn prepare<'r, C: Client>(
     ticket: &mut Ticket,
 ) -> Result<Step<'r>, NoAnswer> {
     ticket.dialect = berry_wire::dialect_of_path(request.path());
-    let target = match routes::find(request.method(), request.method_name(), request.path()) {
+    let found = routes::find(request.method(), request.method_name(), request.path());
+    if let Ok(target) = &found {
+        ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
+    }
+    identify::address(found.as_ref().ok(), ticket)?; // 2 identify: where from
+    let target = match found {
         Ok(target) => target,
         Err(miss) => return Ok(Step::Answer(missed(&miss, request, ticket))),
     };
-    ticket.at(target.route(), target.dialect().unwrap_or(ticket.dialect));
     if request.head.expects_other {
         let message = "the expectation cannot be met; leave out `expect`, or send `100-continue`";
         return Err(Failure::new(Code::ExpectationFailed, message).into());
@@ -126,10 +130,9 @@ async fn let_in<C: Client>(
         return Err(failure.into());
     }
     let snapshot = ticket.snapshot.clone();
-    let user = identify::caller(request, call.protocol, &snapshot.users, ticket.unix_seconds())?; // 2 identify
-    ticket.user = Some(user.clone());
+    let user = identify::caller(request, call.protocol, ticket)?; // 2 identify: who
     ticket.worker.gateway.body_memory.pressure.admit()?; // 4 admit: is there memory
-    limit::user(user, ticket)?; // 4 admit: the user's own limits
+    limit::user(&user, ticket)?; // 4 admit: the user's own limits
     admit::at_the_door(ticket)?; // 4 admit: may there be a place
 
     if is_coded(request) {
@@ -143,7 +146,7 @@ async fn let_in<C: Client>(
 
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
-    let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
+    let plan = route::plan(&snapshot, &user, call, &asked, forced)?; // 5 route
     limit::tokens((call, &mut asked), &body, &plan, ticket)?; // 4 admit: the user's tokens, now that they can be estimated
 
     // Budgets take their place here, holding a reservation in the ticket as tokens do.

@@ -1,5 +1,6 @@
 //! The snapshot: a checked configuration, made ready to run. Immutable; a request keeps the one that it started with.
 
+mod addresses;
 mod model;
 mod provider;
 mod user;
@@ -15,6 +16,8 @@ use foldhash::HashMap;
 use crate::live::{Live, Rules};
 use crate::ports::Disk;
 
+pub(crate) use addresses::Addresses;
+pub use addresses::Door;
 pub(crate) use model::{Limits, Model, Target};
 pub(crate) use provider::Provider;
 pub(crate) use user::{User, Users};
@@ -23,6 +26,7 @@ pub(crate) use user::{User, Users};
 pub struct Snapshot {
     /// Its number, which the gateway gives it.
     pub(crate) generation: u64,
+    pub(crate) addresses: Addresses,
     pub(crate) users: Users,
     models: Vec<Arc<Model>>,
     by_name: HashMap<String, usize>,
@@ -86,6 +90,7 @@ impl Snapshot {
         let named = |(i, model): (usize, &Arc<Model>)| (!model.is_pattern()).then(|| (model.name.clone(), i));
         Ok(Self {
             generation: 1,
+            addresses: Addresses::new(config),
             users: Users::new(&config.users, around.live),
             by_name: models.iter().enumerate().filter_map(named).collect(),
             models,

@@ -1,8 +1,12 @@
 //! What no single value shows: tables that contradict each other, and values that are legal and probably not meant.
 
+pub(crate) mod addresses;
+pub(crate) mod choice;
+pub(crate) mod limits;
 pub(crate) mod listeners;
 pub(crate) mod names;
 pub(crate) mod providers;
+pub(crate) mod redundancy;
 pub(crate) mod routes;
 pub(crate) mod secrets;
 pub(crate) mod users;
@@ -41,6 +45,14 @@ impl Tables {
     pub(crate) fn provider(&self, id: &str) -> Option<&Checked> {
         self.providers.iter().find(|provider| provider.id == id)
     }
+
+    /// The model's backends that are enabled, at providers that are. One that is not there is reported already.
+    pub(crate) fn working_backends(&self, model: &Checked) -> impl Iterator<Item = Checked> {
+        model.tables("backends").into_iter().filter(|backend| {
+            let provider = backend.text("provider").and_then(|id| self.provider(&id));
+            backend.flag("enabled") && provider.is_none_or(|provider| provider.flag("enabled"))
+        })
+    }
 }
 
 /// Runs all checks.
@@ -49,7 +61,11 @@ pub(crate) fn all(tables: &Tables, reader: &mut Reader<'_>) {
     listeners::check(tables, problems);
     providers::check(tables, problems);
     routes::check(tables, problems);
+    choice::check(tables, problems);
+    redundancy::check(tables, problems);
     users::check(tables, problems);
+    limits::check(tables, problems);
+    addresses::check(tables, problems);
     secrets::check(tables, problems);
     let outer: Timeouts = timeouts::build(&tables.top("settings"));
     timeouts::check(problems, &tables.top("settings"), &[]);

@@ -49,12 +49,7 @@ fn backends(tables: &Tables, table: &Checked, problems: &mut Problems) {
             problems.warning(&backend.at("provider"), "this provider and model stand in the model twice", remedy);
         }
     }
-    let works = |backend: &Checked| {
-        let provider = backend.text("provider").and_then(|id| tables.provider(&id));
-        // A provider that is not there is reported already.
-        backend.flag("enabled") && provider.is_none_or(|provider| provider.flag("enabled"))
-    };
-    let working = backends.iter().filter(|backend| works(backend)).count();
+    let working = tables.working_backends(table).count();
     if table.flag("enabled") && !backends.is_empty() && working == 0 {
         let message = format!("the model `{}` has no enabled backend: nothing can answer it", table.id);
         problems.warning(&table.place, message, "enable a backend and its provider, or set `enabled = false` here");

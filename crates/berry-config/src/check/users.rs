@@ -1,13 +1,14 @@
-//! Users: each token one user, each allowed model there, and something that the user may reach.
+//! Users: each token one user, each allowed model there, something that each user may reach, and somebody for each model.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use berry_vocab::ModelId;
 
 use crate::check::Tables;
 use crate::checked::Checked;
 use crate::problem::Problems;
 use crate::rule::suggestion;
-use crate::table::rate_limit;
 
 pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
     if tables.users.is_empty() {
@@ -27,8 +28,42 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
         allowed_models(tables, user, problems);
         reach(tables, &wanted, user, problems);
         expiry(user, problems);
-        rate_limit::check(problems, user);
     }
+    callers(tables, problems);
+}
+
+/// Warns of models that no user may call, for lack of a name in a list or of a tag.
+fn callers(tables: &Tables, problems: &mut Problems) {
+    let users: Vec<(Vec<ModelId>, Vec<String>)> = tables
+        .users
+        .iter()
+        .filter(|user| user.flag("enabled") && !has_expired(user))
+        .map(|user| (tables.names.find_all(&user.strings("allowed_models")), user.strings("tags")))
+        .collect();
+    if users.is_empty() {
+        return;
+    }
+    for model in tables.models.iter().filter(|model| model.flag("enabled")) {
+        let wanted: Vec<Vec<String>> = tables.working_backends(model).map(|backend| backend.strings("tags")).collect();
+        let is_named = |allowed: &[ModelId]| allowed.is_empty() || allowed.iter().any(|id| id.as_str() == model.id);
+        let named: Vec<_> = users.iter().filter(|(allowed, _)| is_named(allowed)).collect();
+        let mut tags = named.iter().flat_map(|(_, tags)| wanted.iter().map(move |wanted| (wanted, tags)));
+        let (why, remedy) = if named.is_empty() {
+            let remedy = "add it to somebody's `allowed_models`, remove it, or set `enabled = false`";
+            ("it is in nobody's `allowed_models`", remedy)
+        // Where the only user is shut out, that has been said of the user.
+        } else if users.len() > 1 && !wanted.is_empty() && !tags.any(|(wanted, tags)| open(wanted, tags)) {
+            ("no user that may name it has a tag of its backends", "give one of them such a tag")
+        } else {
+            continue;
+        };
+        problems.warning(&model.place, format!("no user may call the model `{}`: {why}", model.id), remedy);
+    }
+}
+
+/// Whether a backend with these tags may be used by a user with those.
+fn open(wanted: &[String], tags: &[String]) -> bool {
+    tags.is_empty() || wanted.is_empty() || wanted.iter().any(|tag| tags.contains(tag))
 }
 
 fn tokens(tables: &Tables, problems: &mut Problems) {
@@ -68,9 +103,8 @@ fn reach(tables: &Tables, wanted: &[(&str, Vec<String>)], user: &Checked, proble
     }
     let allowed = tables.names.find_all(&user.strings("allowed_models"));
     let mine = |model: &str| allowed.is_empty() || allowed.iter().any(|id| id.as_str() == model);
-    let open = |wanted: &[String]| wanted.is_empty() || wanted.iter().any(|tag| tags.contains(tag));
     let mut backends = wanted.iter().filter(|(model, _)| mine(model)).peekable();
-    if backends.peek().is_some() && !backends.any(|(_, wanted)| open(wanted)) {
+    if backends.peek().is_some() && !backends.any(|(_, wanted)| open(wanted, &tags)) {
         let message = format!("the tags of `{}` leave it no backend at all", user.id);
         let remedy = "give it a tag that its backends have, or no tags to let it use all";
         problems.warning(&user.at("tags"), message, remedy);
@@ -78,9 +112,13 @@ fn reach(tables: &Tables, wanted: &[(&str, Vec<String>)], user: &Checked, proble
 }
 
 fn expiry(user: &Checked, problems: &mut Problems) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    if user.instant("expires_at").is_some_and(|end| i128::from(end) < i128::from(now)) {
+    if has_expired(user) {
         let message = format!("the token of `{}` has expired", user.id);
         problems.warning(&user.at("expires_at"), message, "write a later date, or remove the user");
     }
+}
+
+fn has_expired(user: &Checked) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    user.instant("expires_at").is_some_and(|end| i128::from(end) < i128::from(now))
 }

@@ -18,7 +18,7 @@ pub(crate) static TABLE: Table = Table::new(
             "false",
             "Whether the admin listener may be reached from elsewhere in clear text.",
         ),
-        Key::new("allow_ips", Rule::Nets, "[]", "Addresses that may use the admin listener; empty: all.").refused(),
+        Key::new("allow_ips", Rule::Nets, "[]", "Addresses that may use the admin listener; empty: all."),
         Key::new(
             "session_idle_seconds",
             Rule::Seconds(60.0, 43_200.0),
@@ -37,7 +37,7 @@ pub(crate) static TABLE: Table = Table::new(
 );
 
 pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Admin {
-    let admin = Admin { listen: server::listen(t), tls: server::tls(t, reader) };
+    let admin = Admin { listen: server::listen(t), tls: server::tls(t, reader), allow_ips: t.nets("allow_ips") };
     let public = !admin.listen.ip().is_loopback() && admin.tls.is_none();
     if public && !t.flag("allow_public_without_tls") {
         reader.problems.error(

@@ -50,8 +50,7 @@ fn build(t: &Checked) -> RateLimit {
 }
 
 /// A longer time must not allow less than a shorter one.
-pub(crate) fn check(problems: &mut Problems, of: &Checked) {
-    let t = &of.table("rate_limit", &TABLE);
+pub(crate) fn check(problems: &mut Problems, t: &Checked) {
     let windows = [
         ["requests_per_minute", "requests_per_hour"],
         ["requests_per_hour", "requests_per_day"],

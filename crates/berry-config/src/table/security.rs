@@ -1,5 +1,7 @@
 //! `[security]`
 
+use crate::checked::Checked;
+use crate::config::Security;
 use crate::registry::{Key, Rule, Table};
 
 pub(crate) static TABLE: Table = Table::new(
@@ -11,8 +13,18 @@ pub(crate) static TABLE: Table = Table::new(
             "false",
             "Whether warnings about secrets (weak or example tokens, files that others can read, keys sent in clear) are errors.",
         ),
-        Key::new("allow_ips", Rule::Nets, "[]", "Addresses that may use the data listener; empty: all.").refused(),
-        Key::new("deny_ips", Rule::Nets, "[]", "Addresses that may not; wins over `allow_ips`.").refused(),
+        Key::new(
+            "allow_ips",
+            Rule::Nets,
+            "[]",
+            "Addresses that may use the data listener; empty: all. Probes of its health are open to others too.",
+        ),
+        Key::new(
+            "deny_ips",
+            Rule::Nets,
+            "[]",
+            "Addresses that may use neither listener, probes of health included; wins over every list that allows.",
+        ),
         Key::optional(
             "key_file",
             Rule::Path,
@@ -20,3 +32,7 @@ pub(crate) static TABLE: Table = Table::new(
         ),
     ],
 );
+
+pub(crate) fn build(t: &Checked) -> Security {
+    Security { allow_ips: t.nets("allow_ips"), deny_ips: t.nets("deny_ips") }
+}

@@ -32,8 +32,18 @@ pub(crate) static TABLE: Table = Table::new(
             "120",
             "How long requests in flight may go on after that.",
         ),
-        Key::new("trusted_proxies", Rule::Nets, "[]", "Proxies in front of Berry whose X-Forwarded-For is believed.")
-            .later_saying("until then the address of a client is that of the connection"),
+        Key::new(
+            "trusted_proxies",
+            Rule::Nets,
+            "[]",
+            "Proxies in front of Berry whose X-Forwarded-For and Forwarded are believed, on both listeners.",
+        ),
+        Key::new(
+            "proxy_protocol",
+            Rule::Flag,
+            "false",
+            "Whether trusted proxies begin each connection to the data listener with a header of the PROXY protocol, version 2.",
+        ),
         Key::new("cors_origins", Rule::Texts, "[]", "Web origins whose pages may call the data listener.").later(),
         Key::optional("max_in_flight", Rule::Whole(1, ANY_WHOLE), "Requests at once over all users. Unset: no limit."),
         Key::new(
@@ -61,6 +71,8 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Server {
         max_body_bytes: largest.unwrap_or_default(),
         max_body_memory: memory.unwrap_or_default(),
         max_in_flight: t.count("max_in_flight"),
+        trusted_proxies: t.nets("trusted_proxies"),
+        proxy_protocol: t.flag("proxy_protocol"),
         predrain: t.duration("predrain_seconds").unwrap_or_default(),
         drain: t.duration("drain_seconds").unwrap_or_default(),
     }

@@ -33,7 +33,7 @@ pub(crate) static TABLE: Table = Table::new(
         Key::new("can_force_backend", Rule::Flag, "false", "Whether its requests may name a provider."),
         Key::optional("expires_at", Rule::Instant, "When its token ends. Unset: never."),
         Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it may ask for in a time."),
-        Key::new("allowed_ips", Rule::Nets, "[]", "Addresses that it may come from; empty: all.").refused(),
+        Key::new("allowed_ips", Rule::Nets, "[]", "Addresses that it may come from, on both listeners; empty: all."),
         Key::optional(
             "max_concurrent_requests",
             Rule::Whole(1, ANY_WHOLE),
@@ -55,6 +55,7 @@ pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) ->
         can_force_backend: t.flag("can_force_backend"),
         expires_at: t.instant("expires_at"),
         rate_limit: rate_limit::of(t),
+        allowed_ips: t.nets("allowed_ips"),
     })
 }
 

@@ -28,7 +28,7 @@ pub struct ProviderTest {
     pub took: Duration,
     /// What was found, in words.
     pub message: String,
-    /// Configured models that its list does not name.
+    /// Configured models, its backends' and those of its `models`, that its own list does not name.
     pub missing_models: Vec<String>,
 }
 
@@ -106,12 +106,16 @@ async fn test(worker: &Rc<Worker>, snapshot: &Snapshot, provider: &Provider) -> 
         let reply = ask::ask(worker, provider, &probe, limit).await;
         return result(provider, &reply, Vec::new());
     }
-    let is_missing = |target: &&&Target| {
-        let name = target.fixed_model();
-        list.is_success()
-            && name.is_some_and(|name| berry_wire::lists_model(provider.protocol, &list.body, name) == Some(false))
-    };
-    let missing = own.iter().filter(is_missing).filter_map(|target| target.fixed_model()).map(str::to_owned).collect();
+    let is_missing =
+        |name: &&str| list.is_success() && berry_wire::lists_model(provider.protocol, &list.body, name) == Some(false);
+    let configured =
+        own.iter().filter_map(|target| target.fixed_model()).chain(provider.models.iter().map(String::as_str));
+    let mut missing: Vec<String> = Vec::new();
+    for name in configured.filter(is_missing) {
+        if !missing.iter().any(|known| known == name) {
+            missing.push(name.to_owned());
+        }
+    }
     result(provider, &list, missing)
 }
 

@@ -4,7 +4,6 @@ mod relay;
 mod wire;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use berry_http1::{Fault, Limits, find_head_end, read_request};
 use berry_vocab::{Code, Failure, Moment};
 
 use crate::answer::Answer;
-use crate::client::Request;
+use crate::client::{Peer, Request};
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse, refuse_unreadable};
 use crate::places::Place;
 use crate::ports::Io;
@@ -52,7 +51,7 @@ struct Connection {
 }
 
 /// Serves the connection until it ends.
-pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended {
+pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: Peer) -> Ended {
     let mut connection = Connection {
         wire: Wire::new(io, worker.clone()),
         request: Request::new(peer),

@@ -4,11 +4,12 @@ mod body;
 mod replay;
 mod streams;
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::allowance::Allowance;
 use crate::answer::{Answer, Body};
-use crate::client::{BodyError, Client, Pace, Request};
+use crate::client::{BodyError, Client, Pace, Peer, Request};
 use crate::deadline::Deadline;
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse_unreadable};
 use crate::http2::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW};
@@ -46,19 +47,19 @@ const SEND_BUFFER: usize = 256 * 1024;
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a connection whose TLS handshake agreed on HTTP/2, if it keeps to that in time.
-pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: SocketAddr) {
+pub(super) async fn serve_agreed(worker: Rc<Worker>, mut io: Io, peer: Peer) {
     let mut read = vec![0; HTTP2_PREFACE.len()];
     let arrived = tokio::time::timeout(HEAD, io.read_exact(&mut read)).await;
     if matches!(arrived, Ok(Ok(_))) && read == HTTP2_PREFACE {
         serve(worker, io, read, peer).await;
     } else {
-        tracing::debug!(%peer, "a client agreed on HTTP/2, and did not speak it");
+        tracing::debug!(peer = %peer.socket, "a client agreed on HTTP/2, and did not speak it");
     }
 }
 
 /// Serves the connection until it ends. `read`: what was read of it already.
-pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: SocketAddr) {
-    let of_requests = worker.clone();
+pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Peer) {
+    let (of_requests, of_metrics) = (worker.clone(), worker.clone());
     let service = service_fn(move |request| answer(of_requests.clone(), peer, request));
     let streams = Streams::new(worker.clone());
     let connection = Builder::new(streams.clone())
@@ -94,13 +95,22 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, read: Vec<u8>, peer: Socke
         if must_close { Poll::Ready(Ok(())) } else { polled }
     });
     if let Err(error) = ended.await {
-        tracing::debug!(%peer, %error, "an HTTP/2 connection ended");
+        if is_broken(&error) {
+            of_metrics.gateway.metrics().malformed.fetch_add(1, Relaxed);
+        }
+        tracing::debug!(peer = %peer.socket, %error, "an HTTP/2 connection ended");
     }
+}
+
+/// Whether the client broke the protocol, or flooded the connection: what it was then told is of our own making.
+fn is_broken(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason().is_some())
 }
 
 async fn answer(
     worker: Rc<Worker>,
-    peer: SocketAddr,
+    peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<Response<AnswerBody>, io::Error> {
     let (parts, incoming) = request.into_parts();

@@ -16,6 +16,8 @@ pub(crate) struct Provider {
     pub(crate) id: ProviderId,
     pub(crate) protocol: Protocol,
     pub(crate) base_url: BaseUrl,
+    /// Names that it is said to serve; empty: any.
+    pub(crate) models: Vec<String>,
     pub(crate) endpoint: Arc<Endpoint>,
     /// Host, credential, configured fields, as they go on the wire: one for each account.
     fixed_fields: Vec<Vec<u8>>,
@@ -52,6 +54,7 @@ impl Provider {
             id: provider.id.clone(),
             protocol: provider.protocol,
             base_url: provider.base_url.clone(),
+            models: provider.models.clone(),
             accounts: Accounts::new(&keys, around.live.provider(&provider.id)),
             secrets: secrets(provider, &keys),
             fixed_fields: keys.into_iter().map(|key| fixed_fields(provider, key, &proxy_fields)).collect(),

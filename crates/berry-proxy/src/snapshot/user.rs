@@ -7,10 +7,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use berry_config::{RateLimit, UserToken};
 use berry_policy::Quantity;
-use berry_vocab::{ModelId, UserId};
+use berry_vocab::{ModelId, Nets, UserId};
 use foldhash::{HashMap, HashSet};
 
 use crate::live::{Live, UserLimit, UserLive};
+use crate::origin::Origin;
 
 /// Who may ask for what.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct User {
     pub(crate) is_admin: bool,
     pub(crate) may_force_backend: bool,
     expires_at: Option<i64>,
+    allowed_ips: Nets,
     pub(crate) limits: RateLimit,
     pub(crate) live: Arc<UserLive>,
 }
@@ -80,6 +82,7 @@ impl User {
             is_admin,
             may_force_backend: is_admin || user.can_force_backend,
             expires_at: user.expires_at,
+            allowed_ips: user.allowed_ips.clone(),
             limits: user.rate_limit,
             live: live.user(&user.id),
         }
@@ -88,6 +91,11 @@ impl User {
     /// Whether it may use the model.
     pub(crate) fn may_use(&self, model: &ModelId) -> bool {
         self.allowed_models.as_ref().is_none_or(|allowed| allowed.contains(model))
+    }
+
+    /// Whether it may come from there.
+    pub(crate) fn may_come_from(&self, origin: Origin) -> bool {
+        origin.is_allowed_by(&self.allowed_ips)
     }
 
     /// Whether it is limited in this way.

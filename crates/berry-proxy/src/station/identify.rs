@@ -1,4 +1,5 @@
-//! Station 2: headers to caller, before the body is read. Unknown, malformed, disabled and expired tokens are all told the same.
+//! Station 2: who asks, and from where; before the body is read. Unknown, malformed, disabled and expired tokens are all told
+//! the same. An address that may not come in is told so before its token is looked at; one that its user may not come from, after.
 
 use std::sync::Arc;
 
@@ -6,20 +7,39 @@ use berry_vocab::{Code, Failure, Protocol};
 use berry_wire::CREDENTIAL_HEADERS;
 
 use crate::client::Request;
-use crate::snapshot::{User, Users};
+use crate::routes::{Page, Target};
+use crate::snapshot::{Door, User};
+use crate::station::Ticket;
 
-/// The user that a request's credentials belong to. Several in one request must agree. `dialect` says whether the query may
-/// carry one (`?key=`, on Gemini's routes alone).
+/// Whether the request may come in from where it comes. `target` is what it asks for, if that is anything.
 ///
 /// # Errors
-/// `auth_missing_or_invalid`, whatever the reason.
-pub(crate) fn caller<'u>(
-    request: &Request,
-    dialect: Protocol,
-    users: &'u Users,
-    unix_seconds: i64,
-) -> Result<&'u Arc<User>, Failure> {
-    token(request, dialect).and_then(|token| users.find(&token, unix_seconds)).ok_or_else(refused)
+/// `ip_forbidden`.
+pub(crate) fn address(target: Option<&Target<'_>>, ticket: &Ticket) -> Result<(), Failure> {
+    let door = match target {
+        Some(Target::Page(Page::Live | Page::Ready | Page::Health)) => Door::Probe,
+        _ => Door::Data,
+    };
+    let may_come_in = ticket.snapshot.addresses.let_in(ticket.origin, door);
+    if may_come_in { Ok(()) } else { Err(forbidden("requests from this address are not taken")) }
+}
+
+/// The user that a request's credentials belong to, also noted in the ticket. Several in one request must agree. `dialect` says
+/// whether the query may carry one (`?key=`, on Gemini's routes alone).
+///
+/// # Errors
+/// `auth_missing_or_invalid`, whatever is wrong with the token; `ip_forbidden`, where its user may not come from this address.
+pub(crate) fn caller(request: &Request, dialect: Protocol, ticket: &mut Ticket) -> Result<Arc<User>, Failure> {
+    let token = token(request, dialect).ok_or_else(refused)?;
+    let user = ticket.snapshot.users.find(&token, ticket.unix_seconds()).ok_or_else(refused)?.clone();
+    // Before it is refused too: whose token turns up elsewhere is worth knowing.
+    ticket.user = Some(user.clone());
+    let message = "this token may not be used from this address";
+    if user.may_come_from(ticket.origin) { Ok(user) } else { Err(forbidden(message)) }
+}
+
+fn forbidden(message: &'static str) -> Failure {
+    Failure::new(Code::IpForbidden, message)
 }
 
 fn refused() -> Failure {

@@ -2,6 +2,7 @@
 //! ended. Settling writes the log line and counts; it never affects the answer.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::client::Request;
 use crate::live::{Age, BackendLive, Ending, Rules, Slot, is_metered};
+use crate::origin::Origin;
 use crate::places::Place;
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
@@ -36,6 +38,10 @@ pub(crate) struct Ticket {
     /// The configuration that the request started with.
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) request_id: String,
+    /// Where the request comes from.
+    pub(crate) origin: Origin,
+    /// The address at the other end of its connection.
+    peer: IpAddr,
     pub(crate) started: Moment,
     /// Wall time when it was opened.
     pub(crate) opened_unix_millis: u64,
@@ -85,9 +91,12 @@ impl Ticket {
     /// Opens the ticket of a request.
     pub(crate) fn open(worker: &Rc<Worker>, request: &Request) -> Self {
         let opened_unix_millis = worker.clock.unix_millis();
+        let snapshot = worker.gateway.snapshot();
         Self {
             worker: worker.clone(),
-            snapshot: worker.gateway.snapshot(),
+            origin: snapshot.addresses.origin(request.peer.source, request.fields()),
+            peer: request.peer.socket.ip().to_canonical(),
+            snapshot,
             request_id: request_id(worker, request, opened_unix_millis),
             started: worker.now(),
             opened_unix_millis,
@@ -203,6 +212,9 @@ impl Ticket {
         tracing::info!(
             target: "berry::request",
             request_id = %self.request_id,
+            ip = %self.origin,
+            // Behind a proxy both addresses are told (failure model, C24).
+            peer = (self.origin != Origin::Known(self.peer)).then(|| tracing::field::display(self.peer)),
             user_id = self.user.as_ref().map(|user| user.id.as_str()),
             method = self.method.as_str(),
             route = self.route.label(),

@@ -399,11 +399,12 @@ pub(crate) enum Dialect {
 pub(crate) const DIALECTS: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini];
 
 /// The contract's table of codes: status, OpenAI's type, Anthropic's type, Gemini's status.
-const CODES: [(&str, u16, &str, &str, &str); 25] = [
+const CODES: [(&str, u16, &str, &str, &str); 26] = [
     ("invalid_json", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("json_depth", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("invalid_request", 400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"),
     ("auth_missing_or_invalid", 401, "authentication_error", "authentication_error", "UNAUTHENTICATED"),
+    ("ip_forbidden", 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
     ("model_forbidden", 403, "permission_error", "permission_error", "PERMISSION_DENIED"),
     ("model_not_found", 404, "invalid_request_error", "not_found_error", "NOT_FOUND"),
     ("route_not_found", 404, "invalid_request_error", "not_found_error", "NOT_FOUND"),

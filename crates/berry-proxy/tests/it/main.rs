@@ -8,12 +8,14 @@
 )]
 
 mod account_state;
+mod addresses;
 mod auth;
 mod balancing;
 mod checks;
 mod coding;
 mod connections;
 mod failover;
+mod floods;
 mod fragile;
 mod harness;
 mod health;
@@ -25,6 +27,7 @@ mod keepalive;
 mod keys;
 mod leaving;
 mod limits;
+mod odd_requests;
 mod passthrough;
 mod patience;
 mod ports;

@@ -495,6 +495,7 @@ async fn a_bad_body_is_refused_in_the_clients_dialect() {
         ("two models", r#"{"model":"single","model":"claude"}"#),
         ("two models by escape", r#"{"model":"single","m\u006fdel":"claude"}"#),
         ("stream twice", r#"{"model":"claude","stream":true,"stream":false}"#),
+        ("backend twice", r#"{"model":"claude","backend":"first","backend":"claude"}"#),
         ("stream that is no boolean", r#"{"model":"claude","stream":"yes"}"#),
     ] {
         for dialect in [Dialect::OpenAi, Dialect::Anthropic] {

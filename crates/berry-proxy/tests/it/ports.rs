@@ -105,12 +105,23 @@ impl Gate {
         between: impl FnOnce(DuplexStream) -> Io + Send + 'static,
     ) -> Connection<DuplexStream> {
         let (ours, theirs) = duplex(room);
-        let incoming = Incoming { peer: ([127, 0, 0, 1], 5).into(), open: Box::new(move || Ok(between(theirs))) };
-        tokio::task::spawn_local(serve_connection(self.worker.clone(), incoming, None));
+        self.serve([127, 0, 0, 1].into(), Box::new(move || Ok(between(theirs))));
         let mut connection = Connection::over(ours);
         // In virtual time, which costs nothing.
         connection.patience = Duration::from_secs(100_000);
         connection
+    }
+
+    /// A connection from an address.
+    pub(crate) fn stream_from(&self, peer: IpAddr) -> DuplexStream {
+        let (ours, theirs) = duplex(64 * 1024);
+        self.serve(peer, Box::new(move || Ok(Box::new(theirs))));
+        ours
+    }
+
+    fn serve(&self, peer: IpAddr, open: Box<dyn FnOnce() -> std::io::Result<Io> + Send>) {
+        let incoming = Incoming { peer: (peer, 5).into(), open };
+        tokio::task::spawn_local(serve_connection(self.worker.clone(), incoming, None));
     }
 
     pub(crate) fn client(&self) -> Connection<DuplexStream> {

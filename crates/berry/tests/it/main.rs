@@ -7,6 +7,7 @@
     reason = "helpers of tests; a panic is how a test fails"
 )]
 
+mod addresses;
 mod admin;
 mod chaos;
 mod cli;
@@ -21,3 +22,5 @@ mod room;
 mod secrets;
 mod serve;
 mod slow_clients;
+mod strangers;
+mod tls;
