@@ -30,7 +30,7 @@ mod starter;
 mod table;
 
 pub use config::{
-    Admin, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme,
+    Admin, Audit, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme,
     ProxyUrl, RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use key_file::{KeyFileFault, read_keys};

@@ -141,6 +141,7 @@ async fn let_in<C: Client>(
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
     let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
+    ticket.is_forced = plan.forced;
 
     // Tokens and budgets take their place here, holding a reservation in the ticket.
 

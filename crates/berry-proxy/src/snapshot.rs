@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub(crate) check_timeout: Duration,
     /// After what silence a stream that has not begun gets a comment.
     pub(crate) stream_keepalive: Option<Duration>,
+    /// Whether every request of a user is accounted for.
+    pub(crate) audits_requests: bool,
     predrain: Duration,
     drain: Duration,
 }
@@ -96,6 +98,7 @@ impl Snapshot {
             max_body_memory: config.server.max_body_memory,
             check_timeout: config.settings.health_check_timeout,
             stream_keepalive: config.settings.stream_keepalive,
+            audits_requests: config.audit.requests,
             predrain: config.server.predrain,
             drain: config.server.drain,
         })

@@ -1,6 +1,7 @@
 //! Stations 1 and 10: the ticket is opened when a request begins and settled once, when its answer is over, whatever way it
 //! ended. Settling writes the log line and counts; it never affects the answer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use berry_vocab::{Code, Moment, Protocol};
 use crate::client::Request;
 use crate::live::{BackendLive, Ending, Rules, Slot};
 use crate::places::Place;
+use crate::ports::{Ended, Occasion};
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
 use crate::worker::Worker;
@@ -27,6 +29,31 @@ pub(crate) enum Outcome {
     ClientGone,
 }
 
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Failed(code) => code.as_str(),
+            Outcome::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// Whether it was for who asks that a request was not served: what the audit log is to know (security rule E24).
+fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AuthMissingOrInvalid
+            | Code::IpForbidden
+            | Code::ModelForbidden
+            | Code::BackendForbidden
+            | Code::RateLimited
+            | Code::BudgetExceeded
+            | Code::ConcurrencyLimited
+            | Code::KeyRevoked
+    )
+}
+
 /// What is known of a request, from its begin to its end.
 pub(crate) struct Ticket {
     pub(crate) worker: Rc<Worker>,
@@ -39,6 +66,9 @@ pub(crate) struct Ticket {
     pub(crate) dialect: Protocol,
     method: Method,
     route: Route,
+    ip: IpAddr,
+    /// Whether its user has named the backend, and was let.
+    pub(crate) is_forced: bool,
     pub(crate) user: Option<Arc<User>>,
     /// The public model that was asked for; set once it is known to exist.
     pub(crate) model: Option<Arc<Model>>,
@@ -82,6 +112,8 @@ impl Ticket {
             dialect: Protocol::OpenAi,
             method: request.method(),
             route: Route::Unknown,
+            ip: request.peer.ip(),
+            is_forced: false,
             user: None,
             model: None,
             backend: None,
@@ -157,14 +189,32 @@ impl Ticket {
         }
         metrics.record_request(self.method, self.route, self.status, duration);
         self.log(duration);
+        self.account();
+    }
+
+    fn account(&self) {
+        let Some(audit) = self.worker.gateway.audit() else { return };
+        let occasion = match self.outcome {
+            Outcome::Failed(code) if is_refusal(code) => Occasion::Refused(code),
+            _ if self.is_forced => Occasion::Forced,
+            // Of those whom Berry does not know, scanners and probes, only refusals are told.
+            _ if self.snapshot.audits_requests && self.user.is_some() => Occasion::Asked,
+            _ => return,
+        };
+        audit.note(&Ended {
+            occasion,
+            unix_millis: self.opened_unix_millis,
+            user: self.user.as_ref().map(|user| &user.id),
+            route: self.route.label(),
+            model: self.model.as_ref().map(|model| model.name.as_str()),
+            backend: self.backend.as_deref(),
+            outcome: self.outcome.as_str(),
+            ip: self.ip,
+            request_id: &self.request_id,
+        });
     }
 
     fn log(&self, duration: Duration) {
-        let outcome = match self.outcome {
-            Outcome::Answered => "answered",
-            Outcome::Failed(code) => code.as_str(),
-            Outcome::ClientGone => "client_gone",
-        };
         tracing::info!(
             target: "berry::request",
             request_id = %self.request_id,
@@ -175,7 +225,7 @@ impl Ticket {
             backend = self.backend.as_deref(),
             attempts = self.attempts,
             status = self.status,
-            outcome,
+            outcome = self.outcome.as_str(),
             generation = self.snapshot.generation,
             duration_ms = millis(duration),
             ttfb_ms = self.first_byte.map(|at| millis(at.since(self.started))),
