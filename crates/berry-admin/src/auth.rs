@@ -5,16 +5,37 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use berry_store::audit::{Actor, Event};
+use berry_vocab::Code;
+
 use crate::Control;
+use crate::caller::Caller;
 use crate::error::ApiError;
 
-/// Lets users tagged `admin` through.
-pub(crate) async fn admins_only(State(control): State<Control>, request: Request, next: Next) -> Response {
+/// Lets users tagged `admin` through, and tells the endpoint who it is.
+pub(crate) async fn admins_only(State(control): State<Control>, mut request: Request, next: Next) -> Response {
     let admin = bearer(request.headers()).and_then(|token| control.gateway.admin(token));
     match admin {
-        Some(_) => next.run(request).await,
-        None => ApiError::unauthorized().into_response(),
+        Some(id) => {
+            let caller = Caller::of(Actor::User(id.to_string()), &request);
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        None => {
+            note_refusal(&control, &request);
+            ApiError::unauthorized().into_response()
+        }
     }
+}
+
+fn note_refusal(control: &Control, request: &Request) {
+    let (code, unix_millis) = (Code::AuthMissingOrInvalid, control.gateway.clock().unix_millis());
+    control.audit.note_refusal(code, unix_millis, || {
+        let Caller(who) = Caller::of(Actor::Unknown, request);
+        // One of the table's paths: what a stranger writes beyond it is none of the log's.
+        let resource = request.uri().path().to_owned();
+        Event { unix_millis, who, action: "refuse".into(), resource, result: code.as_str().into() }
+    });
 }
 
 /// The token of the one `Authorization` header. Two of them are none: it would be a guess which one is meant.

@@ -1,6 +1,7 @@
 //! The table of endpoints: one file and one line each. The router, the roles (security rule E17) and the description in
 //! OpenAPI are all made from it.
 
+mod audit;
 mod backend_health;
 mod config;
 mod config_validate;
@@ -31,7 +32,7 @@ pub(crate) struct Endpoint {
     /// The media type of what is posted, where something is.
     posted: Option<&'static str>,
     /// What a list may be narrowed to, by name, and what that means.
-    filter: Option<(&'static str, &'static str)>,
+    filters: &'static [(&'static str, &'static str)],
 }
 
 /// Who may call.
@@ -56,6 +57,14 @@ enum Kind {
 
 /// All endpoints, by path.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new("/admin/audit", Role::Admin, Kind::List, "the audit log, the newest records first", || {
+        get(audit::get)
+    })
+    .narrowed_by(&[
+        ("actor", "what this one did, as the records name it: `user:alice`, `operator:file`, `berry`, `unknown`"),
+        ("action", "of this kind alone"),
+        ("result", "that came to this"),
+    ]),
     Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
         get(backend_health::get)
     }),
@@ -93,7 +102,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "what users have used of their limits, and how many requests each limit has refused",
         || get(rate_limit_usage::get),
     )
-    .narrowed_by("user_id", "of this user alone"),
+    .narrowed_by(&[("user_id", "of this user alone")]),
     Endpoint::new(
         "/admin/reload-config",
         Role::Admin,
@@ -122,7 +131,7 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self { path, role, kind, summary, handler, posted: None, filter: None }
+        Self { path, role, kind, summary, handler, posted: None, filters: &[] }
     }
 
     /// It does something, and is called with POST and a body of this media type.
@@ -132,8 +141,8 @@ impl Endpoint {
     }
 
     /// Its list may be narrowed.
-    const fn narrowed_by(mut self, parameter: &'static str, meaning: &'static str) -> Self {
-        self.filter = Some((parameter, meaning));
+    const fn narrowed_by(mut self, filters: &'static [(&'static str, &'static str)]) -> Self {
+        self.filters = filters;
         self
     }
 }

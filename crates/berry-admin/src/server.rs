@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use berry_proxy::ports::{Incoming, Io, Listener};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,6 +12,8 @@ use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+
+use crate::caller::Peer;
 
 /// More wait in the system's backlog.
 const MOST_CONNECTIONS: usize = 256;
@@ -62,7 +64,7 @@ async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) 
     };
     let ended = match opened {
         Ok(io) => {
-            let service = TowerToHyperService::new(router);
+            let service = TowerToHyperService::new(router.layer(Extension(Peer(peer.ip()))));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LARGEST_HEAD);
             http.serve_connection(TokioIo::new(io), service).await.map_err(|error| error.to_string())

@@ -22,7 +22,7 @@ mod writer;
 
 pub use event::{Actor, Event, Who};
 pub use log::{AuditLog, Clock, Failing, Keeper, NotRecorded, Standing};
-pub use read::{Filter, Follower, Page};
+pub use read::{Filter, Follower, Page, Record};
 pub use verify::{Fault, Report, verify};
 
 /// The folder of the log in the data directory.

@@ -14,6 +14,7 @@ use berry_proxy::{Gateway, ListenerTls, Live, Phase, Worker, Workers, WorkersOpt
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::audit::{self, Records};
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
 use crate::reload::{Reloader, Source};
@@ -41,6 +42,7 @@ pub(crate) struct Assembly {
     reloader: Arc<Reloader>,
     hangups: Hangups,
     urls: Urls,
+    records: Records,
 }
 
 /// Where the listeners are reached.
@@ -110,6 +112,8 @@ impl Assembly {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
             admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
         };
+        // Before the first request, which it accounts for.
+        let records = audit::open(config, &prepared.gateway)?;
         let workers = Workers::start(&prepared.gateway, &prepared.clock, &prepared.workers).map_err(|error| {
             Failure::new(
                 format!("the worker threads cannot be started: {error}"),
@@ -121,10 +125,10 @@ impl Assembly {
         admin.on_shortage(workers.relief());
         let Prepared { gateway, tls, .. } = prepared;
         let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
-        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, level));
+        let reloader = Arc::new(Reloader::new(source, config, &gateway, tls, level, &records.log));
         let threads = prepared.workers.threads;
-        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), admin_tls);
-        Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
+        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), records.log.clone(), admin_tls);
+        Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls, records })
     }
 
     /// Where it is reached.
@@ -134,7 +138,7 @@ impl Assembly {
 
     /// Serves until a signal asks to end, and everything that was in flight has ended.
     pub(crate) async fn run(self, signals: &mut Signals) {
-        let Self { gateway, workers, data, mut admin, control, reloader, hangups, urls } = self;
+        let Self { gateway, workers, data, mut admin, control, reloader, hangups, urls, records } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = control.workers(),
@@ -153,6 +157,8 @@ impl Assembly {
             () = memory => {}
             () = reloader.run(hangups) => {}
         }
+        // Last: how the requests in flight ended is part of it.
+        drop(records);
     }
 }
 

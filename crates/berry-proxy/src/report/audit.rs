@@ -24,7 +24,12 @@ pub(super) fn expose(gateway: &Gateway, out: &mut Exposition) {
             u64::from(failing.is_some()),
         ),
         ("berry_audit_records_total", "counter", "Number of the newest record of the audit log.", records),
-        ("berry_audit_lost_total", "counter", "Events that were not recorded, as too many came or the disk refused.", lost),
+        (
+            "berry_audit_lost_total",
+            "counter",
+            "Events that were not recorded, as too many came or the disk refused.",
+            lost,
+        ),
     ] {
         out.family(name, kind, help);
         out.sample(name, &[], value as f64);

@@ -194,11 +194,12 @@ impl Ticket {
 
     fn account(&self) {
         let Some(audit) = self.worker.gateway.audit() else { return };
+        // Of those whom Berry does not know, scanners and probes, only refusals are told.
+        let is_each_told = self.snapshot.audits_requests && self.user.is_some();
         let occasion = match self.outcome {
-            Outcome::Failed(code) if is_refusal(code) => Occasion::Refused(code),
             _ if self.is_forced => Occasion::Forced,
-            // Of those whom Berry does not know, scanners and probes, only refusals are told.
-            _ if self.snapshot.audits_requests && self.user.is_some() => Occasion::Asked,
+            _ if is_each_told => Occasion::Asked,
+            Outcome::Failed(code) if is_refusal(code) => Occasion::Refused(code),
             _ => return,
         };
         audit.note(&Ended {

@@ -104,13 +104,34 @@ struct Waiting {
     is_closed: bool,
 }
 
-/// An event, and who waits for its record.
+/// An event, what goes with it, and who waits for their records.
 struct Entry {
     event: Event,
+    with: Vec<Event>,
     reply: Option<SyncSender<Result<(), NotRecorded>>>,
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// One that nobody waits for.
+    fn of(event: Event) -> Self {
+        Self { event, with: Vec::new(), reply: None }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        std::iter::once(&self.event).chain(&self.with)
+    }
+}
+
 // === impl NotRecorded ===
+
+impl NotRecorded {
+    /// For a reason that is not the disk's.
+    pub fn for_want_of(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+}
 
 impl fmt::Display for NotRecorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,7 +166,7 @@ impl AuditLog {
             tracing::error!(incidents = result, "the audit log was not left as it should be: see `berry audit verify`");
         }
         let started = Event::own(clock(), "audit.open", format!("record:{}", head.link.seq), result);
-        shared.lock().entries.push(Entry { event: started, reply: None });
+        shared.lock().entries.push(Entry::of(started));
         let thread = Thread::new(shared.clone(), Writer::new(medium, signer, head, clock));
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || thread.run())?;
         Ok((Arc::new(Self { shared: shared.clone(), folder }), Keeper { shared, thread: Some(thread) }))
@@ -153,7 +174,7 @@ impl AuditLog {
 
     /// Takes note of an event, and never waits. Where too many come they are counted, and the count is recorded.
     pub fn note(&self, event: Event) {
-        self.shared.push(Entry { event, reply: None });
+        self.shared.push(Entry::of(event));
     }
 
     /// Takes note of a refusal, unless there were so many that it is only counted.
@@ -168,9 +189,17 @@ impl AuditLog {
     /// # Errors
     /// It is not safe. If its record comes to be after all, another one says that it was too late.
     pub fn record(&self, event: Event) -> Result<(), NotRecorded> {
+        self.record_with(event, Vec::new())
+    }
+
+    /// As [`AuditLog::record`], with all that follows from it: either everything is recorded or nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn record_with(&self, event: Event, with: Vec<Event>) -> Result<(), NotRecorded> {
         // Without room: a reply is either taken, or the writer learns that nobody waits any more.
         let (reply, answer) = sync_channel(0);
-        self.shared.push(Entry { event, reply: Some(reply) });
+        self.shared.push(Entry { event, with, reply: Some(reply) });
         wait(&answer)
     }
 
@@ -306,7 +335,7 @@ impl Thread {
             }
             if is_last {
                 let event = Event::own(self.now(), "audit.close", format!("record:{}", self.writer.newest()), "ok");
-                self.entries.push(Entry { event, reply: None });
+                self.entries.push(Entry::of(event));
             }
             if is_failing || !self.entries.is_empty() || self.untold() > 0 {
                 self.write();
@@ -350,7 +379,7 @@ impl Thread {
                     resource: format!("more:{more}"),
                     result: code.as_str().into(),
                 };
-                self.entries.push(Entry { event, reply: None });
+                self.entries.push(Entry::of(event));
             }
         }
     }
@@ -375,7 +404,7 @@ impl Thread {
             first.push(Event::own(now, "audit.lose", format!("events:{untold}"), "not recorded"));
         }
         self.shared.busy_since.store(now.max(1), Relaxed);
-        let written = self.writer.commit(first.iter().chain(self.entries.iter().map(|entry| &entry.event)));
+        let written = self.writer.commit(first.iter().chain(self.entries.iter().flat_map(Entry::events)));
         self.shared.busy_since.store(0, Relaxed);
         match written {
             Ok(()) => {
@@ -393,12 +422,12 @@ impl Thread {
     /// Tells those who wait that their records are safe.
     fn settle(&mut self) {
         let mut late = Vec::new();
-        for Entry { event, reply } in self.entries.drain(..) {
+        for Entry { event, reply, .. } in self.entries.drain(..) {
             let Some(reply) = reply else { continue };
             if reply.send(Ok(())).is_err() {
                 // Whoever asked has given up and changed nothing.
                 let result = format!("not done: the record of {} came too late", event.result).into();
-                late.push(Entry { event: Event { result, ..event }, reply: None });
+                late.push(Entry::of(Event { result, ..event }));
             }
         }
         self.entries = late;

@@ -23,11 +23,20 @@ pub struct Filter {
     pub result: Option<String>,
 }
 
+/// A record, as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its fields.
+    pub fields: Value,
+    /// Its line, as it stands in the file.
+    pub line: String,
+}
+
 /// A part of the records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The records, the newest first.
-    pub records: Vec<Value>,
+    pub records: Vec<Record>,
     /// What to ask for next: those before this record. `None`: there are none.
     pub next: Option<u64>,
 }
@@ -37,6 +46,19 @@ pub struct Follower {
     folder: PathBuf,
     /// The file that is read, and up to where.
     place: Option<(u64, u64)>,
+}
+
+// === impl Record ===
+
+impl Record {
+    fn read(line: &[u8]) -> Option<Self> {
+        let fields: Value = serde_json::from_slice(line).ok()?;
+        fields.is_object().then(|| Self { fields, line: String::from_utf8_lossy(line).into_owned() })
+    }
+
+    fn seq(&self) -> Option<u64> {
+        self.fields.get("seq").and_then(Value::as_u64)
+    }
 }
 
 // === impl Filter ===
@@ -64,14 +86,14 @@ pub(super) fn page(folder: &Path, before: Option<u64>, limit: usize, filter: &Fi
         read += text.len();
         for line in text.rsplit(|byte| *byte == b'\n') {
             // What is being written, and what was tampered with, is not shown here.
-            let Ok(record) = serde_json::from_slice::<Value>(line) else { continue };
-            let Some(seq) = record.get("seq").and_then(Value::as_u64).filter(|seq| *seq < before) else { continue };
+            let Some(record) = Record::read(line) else { continue };
+            let Some(seq) = record.seq().filter(|seq| *seq < before) else { continue };
             if page.records.len() == limit {
                 page.next = oldest;
                 return Ok(page);
             }
             oldest = Some(seq);
-            if filter.takes(&record) {
+            if filter.takes(&record.fields) {
                 page.records.push(record);
             }
         }
@@ -86,7 +108,7 @@ impl Follower {
     ///
     /// # Errors
     /// The files cannot be read.
-    pub fn new(data: &Path, newest: usize, filter: &Filter) -> io::Result<(Self, Vec<Value>)> {
+    pub fn new(data: &Path, newest: usize, filter: &Filter) -> io::Result<(Self, Vec<Record>)> {
         let folder = data.join(super::FOLDER);
         // First the place: what comes meanwhile may be shown twice, and is dropped by its number.
         let mut follower = Self { folder, place: None };
@@ -115,7 +137,7 @@ impl Follower {
     ///
     /// # Errors
     /// The files cannot be read.
-    pub fn more(&mut self) -> io::Result<Vec<Value>> {
+    pub fn more(&mut self) -> io::Result<Vec<Record>> {
         let (parts, _) = files::list(&self.folder)?;
         let (first, mut offset) = self.place.unwrap_or_default();
         let mut records = Vec::new();
@@ -133,7 +155,7 @@ impl Follower {
             text.truncate(whole);
             offset += whole as u64;
             self.place = Some((part.first, offset));
-            records.extend(text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()));
+            records.extend(text.split(|byte| *byte == b'\n').filter_map(Record::read));
         }
         Ok(records)
     }

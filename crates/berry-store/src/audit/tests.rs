@@ -179,7 +179,7 @@ fn pages_are_the_newest_first_and_their_cursors_join() {
     let (mut seen, mut before) = (Vec::new(), None);
     loop {
         let page = log.page(before, 7, &Filter::default()).unwrap();
-        seen.extend(page.records.iter().map(|record| record["seq"].as_u64().unwrap()));
+        seen.extend(page.records.iter().map(|record| record.fields["seq"].as_u64().unwrap()));
         before = page.next;
         if before.is_none() {
             break;
@@ -189,7 +189,7 @@ fn pages_are_the_newest_first_and_their_cursors_join() {
     let filter = Filter { actor: Some("user:user-3".into()), ..Filter::default() };
     let page = log.page(None, 200, &filter).unwrap();
     assert_eq!((page.records.len(), page.next), (6, None));
-    assert!(page.records.iter().all(|record| record["actor"] == "user:user-3"));
+    assert!(page.records.iter().all(|record| record.fields["actor"] == "user:user-3"));
 }
 
 #[test]
@@ -198,11 +198,11 @@ fn a_follower_gets_each_record_once_over_files() {
     let mut writer = place.writer().with_longest_file(4096);
     writer.commit([event(0)].iter()).unwrap();
     let (mut follower, newest) = Follower::new(place.folder.path(), 1, &Filter::default()).unwrap();
-    let mut seqs: Vec<u64> = newest.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    let mut seqs: Vec<u64> = newest.iter().map(|record| record.fields["seq"].as_u64().unwrap()).collect();
     for number in 1..60 {
         writer.commit([event(number)].iter()).unwrap();
         if number % 5 == 0 || number == 59 {
-            seqs.extend(follower.more().unwrap().iter().map(|record| record["seq"].as_u64().unwrap()));
+            seqs.extend(follower.more().unwrap().iter().map(|record| record.fields["seq"].as_u64().unwrap()));
         }
     }
     assert_eq!(seqs, (2..=place.text().lines().count() as u64).collect::<Vec<_>>());

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod audit;
 mod chaos;
 mod cli;
 mod demo;
