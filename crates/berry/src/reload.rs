@@ -115,7 +115,7 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangups.next() => {
-                    self.reload(&Actor::Operator("signal").into(), Consent::Open).await;
+                    self.reload(&Actor::Operator("SIGHUP").into(), Consent::Open).await;
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
@@ -286,7 +286,8 @@ impl Running {
 
 impl Verdict {
     fn log(&self, by: &Actor, path: &Path) {
-        let (generation, problems, origin) = (self.generation, self.problems.len(), by.to_string());
+        let (generation, problems) = (self.generation, self.problems.len());
+        let origin = if let Actor::Operator(way) = by { way } else { "admin" };
         match self.reload {
             Reload::Applied => tracing::info!(generation, origin, problems, "a new configuration is in force"),
             Reload::Unchanged => tracing::info!(generation, origin, "the configuration is what is in force already"),

@@ -8,6 +8,7 @@
 )]
 
 mod account_state;
+mod audit;
 mod auth;
 mod balancing;
 mod checks;

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SLOW_MILLIS: u64 = 5000;
 
 /// How long the end of the program waits for a disk that does not answer.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The running log.
 pub struct AuditLog {

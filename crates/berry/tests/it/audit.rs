@@ -94,7 +94,7 @@ fn changes_generations_refusals_and_forced_backends_are_recorded() {
     std::fs::write(folder.config(), "[settings]\nmax_retries = 99\n").unwrap();
     assert_eq!(gateway.post("/admin/reload-config", "").status, 422);
     gateway.running.signal(Signal::HUP);
-    gateway.record("action=config.reload&actor=operator:signal");
+    gateway.record("action=config.reload&actor=operator:SIGHUP");
     let results: Vec<String> =
         gateway.records("action=config.reload").iter().map(|r| r["result"].to_string()).collect();
     assert_eq!(results, ["\"invalid\"", "\"invalid\"", "\"unchanged\"", "\"applied\""]);
