@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use berry_store::DataDirectory;
-use berry_store::audit::{Actor, AuditLog, Event, Who, verify};
+use berry_store::audit::{Actor, AuditLog, Demands, Event, Who, verify};
 
 const RECORDS: u64 = 1_000_000;
 
@@ -39,7 +39,7 @@ fn main() {
     drop(keeper);
     let (written, lost) = (began.elapsed(), log.standing().lost);
     let began = Instant::now();
-    let report = verify(place.path(), None).unwrap();
+    let report = verify(place.path(), &Demands::default()).unwrap();
     let took = began.elapsed();
     assert!(report.holds() && report.records >= RECORDS && lost == 0, "{report:?}");
     println!(

@@ -23,7 +23,7 @@ mod writer;
 pub use event::{Actor, Event, Who};
 pub use log::{AuditLog, Clock, Failing, Keeper, NotRecorded, Standing};
 pub use read::{Filter, Follower, Page, Record};
-pub use verify::{Fault, Report, verify};
+pub use verify::{Demands, Fault, Report, verify};
 
 /// The folder of the log in the data directory.
 pub const FOLDER: &str = "audit";

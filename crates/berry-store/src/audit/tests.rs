@@ -15,7 +15,7 @@ use super::log::{AuditLog, Keeper};
 use super::medium::Disk;
 use super::open::open;
 use super::read::{Filter, Follower};
-use super::verify::{Report, verify};
+use super::verify::{Demands, Report, verify};
 use super::writer::{Writer, clock_of};
 use super::{Clock, FOLDER};
 use crate::DataDirectory;
@@ -52,7 +52,11 @@ impl Place {
     }
 
     fn verify(&self) -> Report {
-        verify(self.folder.path(), None).unwrap()
+        self.verify_from(None)
+    }
+
+    fn verify_from(&self, from: Option<u64>) -> Report {
+        verify(self.folder.path(), &Demands { from, noted: None }).unwrap()
     }
 
     fn audit(&self) -> PathBuf {
@@ -159,7 +163,7 @@ fn a_file_that_is_long_or_of_another_day_gets_a_successor_that_begins_with_a_che
     std::fs::remove_file(place.audit().join(&files[0])).unwrap();
     assert!(!place.verify().holds());
     let from = files[1].split('-').next().unwrap().parse().unwrap();
-    let report = verify(place.folder.path(), Some(from)).unwrap();
+    let report = place.verify_from(Some(from));
     assert!(report.holds(), "{report:?}");
 }
 
@@ -207,4 +211,46 @@ fn a_follower_gets_each_record_once_over_files() {
     }
     assert_eq!(seqs, (2..=place.text().lines().count() as u64).collect::<Vec<_>>());
     assert!(place.files().len() > 3);
+}
+
+#[test]
+fn a_record_that_was_noted_elsewhere_is_looked_for() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    writer.commit([event(1)].iter()).unwrap();
+    let noted = place.verify().head;
+    writer.commit([event(2)].iter()).unwrap();
+    let holds =
+        |noted: Option<(u64, String)>| verify(place.folder.path(), &Demands { from: None, noted }).unwrap().holds();
+    assert!(holds(noted.clone()));
+    assert!(!holds(noted.clone().map(|(seq, hash)| (seq + 1, hash))) && !holds(Some((99, noted.unwrap().1))));
+}
+
+#[test]
+fn a_log_that_is_being_written_to_holds() {
+    let place = Place::new();
+    let (log, keeper) = place.start();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let looks = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..300 {
+                log.record(event(number)).unwrap();
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let mut looks = 0;
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            let Ok(report) = verify(place.folder.path(), &Demands::default()) else { continue };
+            // Between a batch and its head, for a moment.
+            assert!(
+                report.faults.iter().all(|fault| fault.what.starts_with("something comes after the signed end")),
+                "{report:?}"
+            );
+            looks += 1;
+        }
+        looks
+    });
+    assert!(looks > 10, "{looks}");
+    drop(keeper);
+    assert!(place.verify().holds());
 }

@@ -13,6 +13,9 @@ use super::{FOLDER, FORMER, hex};
 /// More faults than this are counted, not listed.
 const MOST_FAULTS: usize = 20;
 
+const BEHIND: &str =
+    "something comes after the signed end: left by a crash, and kept aside by the next start, or put there";
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -45,23 +48,40 @@ pub struct Fault {
     pub what: String,
 }
 
-/// Judges the log of the data directory `data`. `from`: the first record that is to be there; those before it may be archived
-/// elsewhere, or known not to hold.
+/// What is asked for beyond what the files say themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// The first record that is to be there; those before it may be archived elsewhere, or known not to hold.
+    pub from: Option<u64>,
+    /// The number and hash of a record that somebody has noted elsewhere.
+    pub noted: Option<(u64, String)>,
+}
+
+/// Judges the log of the data directory `data`.
+///
+/// Of a log that is being written to, what its head named at the beginning is judged. Between a batch and its head it looks for
+/// a moment as if something stood behind the end.
 ///
 /// # Errors
 /// The files cannot be read, or there is no log.
-pub fn verify(data: &Path, from: Option<u64>) -> io::Result<Report> {
-    let mut judge = Judge::new(data.join(FOLDER), from.unwrap_or(1))?;
+pub fn verify(data: &Path, demands: &Demands) -> io::Result<Report> {
+    let mut judge = Judge::new(data.join(FOLDER), demands)?;
     judge.files()?;
     judge.end()?;
     judge.former(data)?;
     Ok(judge.report)
 }
 
-struct Judge {
+struct Judge<'d> {
     report: Report,
     verifier: Option<Verifier>,
+    /// Where the log ends.
+    head: Option<Head>,
+    head_bytes: Option<Vec<u8>>,
+    /// The place where something stands behind the end.
+    behind: Option<(String, u64)>,
     from: u64,
+    noted: Option<&'d (u64, String)>,
     /// The newest record that was read.
     link: Link,
     /// Whether the records before `from` are still ahead.
@@ -96,17 +116,26 @@ impl fmt::Display for Fault {
 
 // === impl Judge ===
 
-impl Judge {
-    fn new(folder: PathBuf, from: u64) -> io::Result<Self> {
-        let mut report = Report::default();
+impl<'d> Judge<'d> {
+    fn new(folder: PathBuf, demands: &'d Demands) -> io::Result<Self> {
+        let mut report = Report { folder: folder.clone(), ..Report::default() };
         let public = read(&folder, PUBLIC_KEY)?;
         let verifier = public.as_deref().and_then(Verifier::read);
         report.key = verifier.as_ref().map(Verifier::id);
         if verifier.is_none() {
             report.fault(PUBLIC_KEY, 0, if public.is_some() { "this is no public key" } else { "it is missing" });
         }
-        report.folder = folder;
-        Ok(Self { report, verifier, from, link: Link::default(), is_before: from > 1 })
+        let head_bytes = read(&folder, HEAD)?;
+        let head = head_bytes.as_deref().zip(verifier.as_ref()).and_then(|(bytes, key)| Head::read(bytes, key));
+        match (&head, &head_bytes) {
+            (Some(head), _) => report.head = Some((head.link.seq, hex::text(&head.link.hash))),
+            (None, None) => report.fault(HEAD, 0, "it is missing, so that nothing says where the records end"),
+            (None, Some(_)) => report.fault(HEAD, 0, "it was changed, or another key has signed it"),
+        }
+        let from = demands.from.unwrap_or(1);
+        let noted = demands.noted.as_ref();
+        let (link, is_before) = (Link::default(), from > 1);
+        Ok(Self { report, verifier, head, head_bytes, behind: None, from, noted, link, is_before })
     }
 
     fn files(&mut self) -> io::Result<()> {
@@ -114,27 +143,40 @@ impl Judge {
         for name in foreign {
             self.report.fault(&name, 0, "this is no file of the log");
         }
-        self.report.files = parts.len();
         for (at, part) in parts.iter().enumerate() {
             let next = parts.get(at + 1).map_or(u64::MAX, |next| next.first);
-            if next <= self.from {
-                continue;
+            if self.head.as_ref().is_some_and(|head| part.first > head.link.seq) {
+                self.behind.get_or_insert_with(|| (part.name.clone(), 0));
+            } else if next > self.from {
+                self.file(part)?;
             }
-            self.file(part)?;
         }
         Ok(())
     }
 
     fn file(&mut self, part: &Part) -> io::Result<()> {
-        let text = std::fs::read(part.path(&self.report.folder))?;
-        let Some(lines) = text.strip_suffix(b"\n") else {
-            let what = if text.is_empty() { "it holds no record" } else { "it ends in the middle of a line" };
-            let at = text.split(|byte| *byte == b'\n').count() as u64;
-            self.lines(part, text.split(|byte| *byte == b'\n').take(at.saturating_sub(1) as usize));
-            self.report.fault(&part.name, at, what);
-            return Ok(());
-        };
-        self.lines(part, lines.split(|byte| *byte == b'\n'));
+        let mut text = std::fs::read(part.path(&self.report.folder))?;
+        if let Some(head) = self.head.as_ref().filter(|head| head.file == part.name) {
+            let end = usize::try_from(head.length).unwrap_or(usize::MAX);
+            let is_longer = text.len() > end;
+            text.truncate(end);
+            if is_longer {
+                let line = memchr::memchr_iter(b'\n', &text).count() as u64 + 1;
+                self.behind.get_or_insert_with(|| (part.name.clone(), line));
+            }
+        }
+        self.report.files += 1;
+        match text.strip_suffix(b"\n") {
+            Some(lines) => self.lines(part, lines.split(|byte| *byte == b'\n')),
+            None => {
+                let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+                let lines = text.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
+                let count = lines.clone().count() as u64;
+                self.lines(part, lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line)));
+                let what = if text.is_empty() { "it holds no record" } else { "it ends in the middle of a line" };
+                self.report.fault(&part.name, count + 1, what);
+            }
+        }
         Ok(())
     }
 
@@ -168,35 +210,36 @@ impl Judge {
         if let Err(wrong) = line.check(&self.link, self.verifier.as_ref()) {
             self.report.fault(&part.name, number, wrong.to_string());
         }
+        let is_noted =
+            self.noted.is_some_and(|(seq, hash)| *seq == line.link.seq && *hash == hex::text(&line.link.hash));
+        if is_noted {
+            self.noted = None;
+        }
         // Where it is wrong, what follows is judged by what it says of itself: each fault is told once.
         self.link = line.link;
         self.report.records += 1;
         self.report.checkpoints += u64::from(line.signature.is_some());
     }
 
-    /// Whether the records end where the head says.
+    /// Whether the records end where the head says, and hold what was noted.
     fn end(&mut self) -> io::Result<()> {
-        let Some(bytes) = read(&self.report.folder, HEAD)? else {
-            self.report.fault(HEAD, 0, "it is missing, so that nothing says where the records end");
-            return Ok(());
-        };
-        let Some(verifier) = &self.verifier else { return Ok(()) };
-        let Some(Head { link: head, .. }) = Head::read(&bytes, verifier) else {
-            self.report.fault(HEAD, 0, "it was changed, or another key has signed it");
-            return Ok(());
-        };
-        self.report.head = Some((head.seq, hex::text(&head.hash)));
+        if let Some((seq, _)) = self.noted {
+            self.report.fault(HEAD, 0, format!("record {seq} is not here as it was noted"));
+        }
+        let Some(Head { link: head, .. }) = self.head else { return Ok(()) };
         let last = self.link.seq;
-        let what = if last < head.seq {
-            format!("the records {} to {} are missing at the end", last + 1, head.seq)
-        } else if last > head.seq {
-            format!("the records {} to {last} come after the signed end", head.seq + 1)
-        } else if self.link.hash != head.hash {
-            format!("record {last} is not the one that was signed as the last")
-        } else {
-            return Ok(());
-        };
-        self.report.fault(HEAD, 0, what);
+        if last < head.seq {
+            let what = format!("the records {} to {} are missing at the end", last + 1, head.seq);
+            self.report.fault(HEAD, 0, what);
+        } else if self.link != head {
+            self.report.fault(HEAD, 0, format!("record {} is not the one that was signed as the last", head.seq));
+        }
+        // Where the head has moved meanwhile, a gateway writes, and it is its business.
+        if let Some((file, line)) = self.behind.take() {
+            if read(&self.report.folder, HEAD)? == self.head_bytes {
+                self.report.fault(&file, line, BEHIND);
+            }
+        }
         Ok(())
     }
 

@@ -218,6 +218,10 @@ fn what_was_done_to_the_files_is_told_with_its_place() {
     let good = run(&arguments);
     assert!(good.status == Some(0) && good.stdout.contains("holds: 7 records in 1 file"), "{good:?}");
 
+    let head = good.stdout.lines().find_map(|line| line.trim().strip_prefix("head  ")).unwrap().to_owned();
+    let noted = |head: &str| run(&[&arguments[..], &["--noted", head]].concat()).status;
+    assert_eq!([noted(&head), noted(&head.replacen('7', "6", 1)), noted("7:x")], [Some(0), Some(1), Some(2)]);
+
     std::fs::write(&path, whole.replacen("user:root", "user:ruth", 1)).unwrap();
     let edited = run(&arguments);
     assert_eq!(edited.status, Some(1));

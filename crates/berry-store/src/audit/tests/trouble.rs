@@ -193,7 +193,7 @@ fn a_tail_that_was_cut_while_nobody_ran_stays_to_be_found() {
     assert!(!report.holds() && report.faults[0].what.contains("record 3 should stand here"), "{report:?}");
     assert!(place.text().contains("was cut, and records with it"), "{}", place.text());
     // From there on it holds.
-    assert!(super::verify(place.folder.path(), Some(5)).unwrap().holds());
+    assert!(place.verify_from(Some(5)).holds());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use berry_store::audit::{Fault, Report, verify};
+use berry_store::audit::{Demands, Fault, Report, verify};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -26,6 +26,9 @@ pub(super) struct Verify {
     /// The first record that is to be there: those before it are archived elsewhere, or known not to hold
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
+    /// A record that you have noted elsewhere, as the `head` of an earlier run shows it
+    #[arg(long, value_name = "SEQ:HASH", value_parser = noted)]
+    noted: Option<(u64, String)>,
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -34,7 +37,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self) -> Outcome {
         let data = self.place.data()?;
-        let report = judge(&data, self.from)?;
+        let report = judge(&data, &Demands { from: self.from, noted: self.noted })?;
         match self.format {
             Format::Human => print_for_people(&report),
             Format::Json => terminal::out(&format!("{:#}\n", for_programs(&report))),
@@ -43,15 +46,20 @@ impl Verify {
     }
 }
 
-fn judge(data: &Path, from: Option<u64>) -> Result<Report, Failure> {
-    let mut report = verify(data, from).map_err(|error| unreadable(data, &error))?;
+fn noted(text: &str) -> Result<(u64, String), String> {
+    let parts = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash.to_owned())));
+    parts.filter(|(_, hash)| hash.len() == 64).ok_or_else(|| "write the number, a colon and the 64 digits".to_owned())
+}
+
+fn judge(data: &Path, demands: &Demands) -> Result<Report, Failure> {
+    let mut report = verify(data, demands).map_err(|error| unreadable(data, &error))?;
     for _ in 1..TRIES {
         // What is wrong for good is so with the same words.
         if report.holds() {
             break;
         }
         std::thread::sleep(BETWEEN);
-        let again = verify(data, from).map_err(|error| unreadable(data, &error))?;
+        let again = verify(data, demands).map_err(|error| unreadable(data, &error))?;
         let is_settled = again.faults == report.faults && again.records == report.records;
         report = again;
         if is_settled {
