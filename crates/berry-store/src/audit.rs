@@ -1,8 +1,8 @@
 //! The audit log: what operators changed, whom Berry refused, and, if wanted, every request (security rule E24). Lines of JSON in
 //! `audit/*.jsonl`, each holding the hash of the one before; and beside them `audit/head`, signed, which says where they end.
 //!
-//! `line` and `head` are the forms, `writer` puts records on disk, `log` is what the rest of the program holds, `verify` judges
-//! from the files alone. What it proves and what it does not is in docs/audit.md. It does not know what is worth a record.
+//! `line` and `head` are the forms, `writer` puts records on disk, `log` is what the rest of the program holds, with a `queue` and a
+//! `thread` behind it; `verify` judges from the files alone. What it proves and what it does not is in docs/audit.md. It does not know what is worth a record.
 
 mod bound;
 mod event;
@@ -13,10 +13,12 @@ mod line;
 mod log;
 mod medium;
 mod open;
+mod queue;
 mod read;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod verify;
 mod writer;
 

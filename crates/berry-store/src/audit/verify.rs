@@ -235,10 +235,9 @@ impl<'d> Judge<'d> {
             self.report.fault(HEAD, 0, format!("record {} is not the one that was signed as the last", head.seq));
         }
         // Where the head has moved meanwhile, a gateway writes, and it is its business.
-        if let Some((file, line)) = self.behind.take() {
-            if read(&self.report.folder, HEAD)? == self.head_bytes {
-                self.report.fault(&file, line, BEHIND);
-            }
+        let has_moved = read(&self.report.folder, HEAD)? != self.head_bytes;
+        if let Some((file, line)) = self.behind.take().filter(|_| !has_moved) {
+            self.report.fault(&file, line, BEHIND);
         }
         Ok(())
     }
