@@ -5,20 +5,12 @@ use std::sync::Arc;
 use berry_config::{Config, User, UserToken};
 use berry_proxy::ports::{Audit, AuditStanding, Ended, Occasion};
 use berry_proxy::{Gateway, Reload};
+use berry_store::DataDirectory;
 use berry_store::audit::{Actor, AuditLog, Event, Keeper, NotRecorded, Who};
-use berry_store::{DataDirectory, OpenError};
 use berry_vocab::UserId;
 use tokio::task::spawn_blocking;
 
 use crate::outcome::Failure;
-
-/// What outlives the process, open.
-pub(crate) struct Records {
-    pub(crate) log: Arc<AuditLog>,
-    // Dropped in this order: the log ends before the directory is given free.
-    _keeper: Keeper,
-    _data: Arc<DataDirectory>,
-}
 
 /// Accounts for what the data plane notes.
 struct Accountant(Arc<AuditLog>);
@@ -26,26 +18,21 @@ struct Accountant(Arc<AuditLog>);
 /// The users that a configuration lets in, with what they prove themselves with.
 pub(crate) struct Users(Vec<(UserId, bool, UserToken)>);
 
-/// Opens the data directory and the log in it, and has the gateway account for its requests there.
-pub(crate) fn open(config: &Config, gateway: &Arc<Gateway>) -> Result<Records, Failure> {
-    let unusable = |error: &std::io::Error| {
-        let path = config.data_dir.display();
-        Failure::new(format!("cannot use the data directory {path}: {error}"), WRITABLE)
-    };
-    let data = Arc::new(DataDirectory::open(&config.data_dir).map_err(|error| match &error {
-        OpenError::InUse(_) => Failure::new(&error, "end that gateway, or give this one a `[storage] path` of its own"),
-        OpenError::Refused(..) => Failure::new(&error, WRITABLE),
-    })?);
+/// Opens the log of a data directory, and has the gateway account for its requests there.
+pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<(Arc<AuditLog>, Keeper), Failure> {
     let of_gateway = gateway.clone();
     let clock = Arc::new(move || of_gateway.clock().unix_millis());
-    let (log, keeper) = AuditLog::start(&data, clock).map_err(|error| unusable(&error))?;
+    let opened = AuditLog::start(data, clock).map_err(|error| {
+        let message =
+            format!("the audit log in the data directory {} cannot be opened: {error}", data.path().display());
+        Failure::new(message, "let the user that runs Berry write to all that is in it, and make room on its disk")
+    });
+    let (log, keeper) = opened?;
     gateway.account_to(Arc::new(Accountant(log.clone())));
     let started = event(gateway, Actor::Berry.into(), "config.start", generation(gateway.generation()), "applied");
     log.note(started);
-    Ok(Records { log, _keeper: keeper, _data: data })
+    Ok((log, keeper))
 }
-
-const WRITABLE: &str = "let this user write to it, with room on its disk, or name another folder in `[storage] path`";
 
 /// Records what came of reading the configuration again, and whom it shuts out.
 pub(crate) async fn record_reload(
