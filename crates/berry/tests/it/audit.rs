@@ -285,6 +285,32 @@ fn after_a_crash_the_log_holds_and_goes_on() {
 }
 
 #[test]
+fn a_crash_while_much_is_written_leaves_a_log_that_the_next_start_makes_whole() {
+    let folder = Folder::with(&config(NOWHERE, &[("m", "m")], "[audit]\nrequests = true\n"));
+    let mut acknowledged = 0;
+    for round in 0..4 {
+        let gateway = Gateway::serve(&folder);
+        let most = acknowledged + 20;
+        // Each time a little further into what the writer does.
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(300 + 37 * round);
+        while std::time::Instant::now() < end {
+            assert_eq!(get(&gateway.data, "/v1/models", Some(USER_TOKEN)).status, 200);
+            if acknowledged < most {
+                assert_eq!(gateway.post("/admin/providers/test", r#"{"provider":"nobody"}"#).status, 400);
+                acknowledged += 1;
+            }
+        }
+        gateway.running.signal(Signal::KILL);
+        drop(gateway);
+        let gateway = Gateway::serve(&folder);
+        assert_eq!(gateway.records("action=providers.test").len(), acknowledged);
+        assert_eq!(gateway.running.end(), Some(0));
+        let (status, report) = verify(&folder);
+        assert_eq!(status, Some(0), "{report}");
+    }
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_used_ends_the_start_with_1_and_the_remedy() {
     let folder = Folder::with(&config(NOWHERE, &[("m", "m")], ""));
     let first = Gateway::serve(&folder);
