@@ -1,6 +1,7 @@
 //! The table of endpoints: one file and one line each. The router, the roles (security rule E17) and the description in
 //! OpenAPI are all made from it.
 
+mod audit;
 mod backend_health;
 mod config;
 mod config_validate;
@@ -31,7 +32,7 @@ pub(crate) struct Endpoint {
     /// The media type of what is posted, where something is.
     posted: Option<&'static str>,
     /// What a list may be narrowed to, by name, and what that means.
-    filter: Option<(&'static str, &'static str)>,
+    filters: &'static [(&'static str, &'static str)],
 }
 
 /// Who may call.
@@ -59,6 +60,14 @@ pub(crate) const PROBE: &str = "/health/live";
 
 /// All endpoints, by path.
 pub(crate) static ENDPOINTS: &[Endpoint] = &[
+    Endpoint::new("/admin/audit", Role::Admin, Kind::List, "the audit log, the newest records first", || {
+        get(audit::get)
+    })
+    .narrowed_by(&[
+        ("actor", "what this one did, as the records name it: `user:alice`, `operator:file`, `berry`, `unknown`"),
+        ("action", "of this kind alone"),
+        ("result", "that came to this"),
+    ]),
     Endpoint::new("/admin/backend-health", Role::Admin, Kind::List, "health of every backend", || {
         get(backend_health::get)
     }),
@@ -96,7 +105,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         "what users have used of their limits, and how many requests each limit has refused",
         || get(rate_limit_usage::get),
     )
-    .narrowed_by("user_id", "of this user alone"),
+    .narrowed_by(&[("user_id", "of this user alone")]),
     Endpoint::new(
         "/admin/reload-config",
         Role::Admin,
@@ -125,7 +134,7 @@ impl Endpoint {
         summary: &'static str,
         handler: fn() -> MethodRouter<Control>,
     ) -> Self {
-        Self { path, role, kind, summary, handler, posted: None, filter: None }
+        Self { path, role, kind, summary, handler, posted: None, filters: &[] }
     }
 
     /// It does something, and is called with POST and a body of this media type.
@@ -135,8 +144,8 @@ impl Endpoint {
     }
 
     /// Its list may be narrowed.
-    const fn narrowed_by(mut self, parameter: &'static str, meaning: &'static str) -> Self {
-        self.filter = Some((parameter, meaning));
+    const fn narrowed_by(mut self, filters: &'static [(&'static str, &'static str)]) -> Self {
+        self.filters = filters;
         self
     }
 }
@@ -152,6 +161,11 @@ pub(crate) fn router(control: &Control) -> Router {
         router.route(endpoint.path, guarded)
     };
     ENDPOINTS.iter().fold(Router::new(), add).with_state(control.clone())
+}
+
+/// Whether there is an endpoint of that path, without its parts that vary.
+pub(crate) fn is_known(path: &str) -> bool {
+    ENDPOINTS.iter().any(|endpoint| endpoint.path == path)
 }
 
 /// Takes the list of that name out of a report.

@@ -40,6 +40,18 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "ip_forbidden", "requests from this address are not taken")
     }
 
+    /// What cannot be recorded is not done (failure model, DK1).
+    pub(crate) fn not_recorded(why: &str) -> Self {
+        let message = format!("nothing was changed: {why}; make room on the disk of the data directory, or repair it");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "audit_unavailable", message)
+    }
+
+    /// The records cannot be read.
+    pub(crate) fn unreadable(error: &std::io::Error) -> Self {
+        let message = format!("the audit log cannot be read: {error}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", message)
+    }
+
     /// A parameter that cannot be used.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)

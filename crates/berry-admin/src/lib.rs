@@ -5,6 +5,7 @@
 //! form. `endpoint` holds the table of what there is and who may call it.
 
 mod auth;
+mod caller;
 mod configuration;
 mod endpoint;
 mod error;
@@ -20,6 +21,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
+use berry_store::audit::AuditLog;
 
 pub use configuration::{Answering, Configuration, Verdict};
 use error::ApiError;
@@ -41,12 +43,19 @@ pub(crate) struct Control {
     gateway: Arc<Gateway>,
     workers: usize,
     configuration: Arc<dyn Configuration>,
+    audit: Arc<AuditLog>,
 }
 
 impl ControlPlane {
-    /// The admin plane of `gateway`, whose data plane has so many workers.
-    pub fn new(gateway: Arc<Gateway>, workers: usize, configuration: Arc<dyn Configuration>, tls: Option<Tls>) -> Self {
-        Self { control: Control { gateway, workers, configuration }, tls }
+    /// The admin plane of `gateway`, whose data plane has so many workers. What it changes is recorded in `audit`.
+    pub fn new(
+        gateway: Arc<Gateway>,
+        workers: usize,
+        configuration: Arc<dyn Configuration>,
+        audit: Arc<AuditLog>,
+        tls: Option<Tls>,
+    ) -> Self {
+        Self { control: Control { gateway, workers, configuration, audit }, tls }
     }
 
     /// How many workers the data plane has.
@@ -56,10 +65,10 @@ impl ControlPlane {
 
     /// Serves the connections that come in. Never ends by itself; dropping it ends the listener's part of it.
     pub async fn serve(self, listener: &mut dyn Listener) {
-        let gateway = self.control.gateway.clone();
+        let control = self.control.clone();
         let router = self.router();
         let of_peer = move |peer| {
-            let guard = from_fn_with_state((gateway.clone(), peer), auth::known_addresses_only);
+            let guard = from_fn_with_state((control.clone(), peer), auth::known_addresses_only);
             router.clone().layer(guard).layer(map_response(harden))
         };
         server::serve(listener, of_peer, self.tls).await;

@@ -39,11 +39,7 @@ pub(crate) struct NoParameters {}
 impl Page {
     /// So many of a list, from a cursor on.
     pub(crate) fn new(limit: Option<usize>, cursor: Option<usize>) -> Result<Self, ApiError> {
-        let limit = limit.unwrap_or(USUAL);
-        if !(1..=LARGEST).contains(&limit) {
-            return Err(ApiError::invalid(format!("`limit` is from 1 to {LARGEST}")));
-        }
-        Ok(Self { limit, start: cursor.unwrap_or(0) })
+        Ok(Self { limit: self::limit(limit)?, start: cursor.unwrap_or(0) })
     }
 
     /// This part of the list.
@@ -79,6 +75,15 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         parameters(parts)
     }
+}
+
+/// How many of a list are asked for.
+pub(crate) fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
+    let limit = asked.unwrap_or(USUAL);
+    if !(1..=LARGEST).contains(&limit) {
+        return Err(ApiError::invalid(format!("`limit` is from 1 to {LARGEST}")));
+    }
+    Ok(limit)
 }
 
 fn parameters<T: DeserializeOwned>(parts: &Parts) -> Result<T, ApiError> {

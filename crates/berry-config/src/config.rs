@@ -24,6 +24,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[storage] path`
     pub data_dir: PathBuf,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[config]`
     pub changes: Changes,
     /// `[providers.*]`
@@ -165,6 +167,14 @@ pub enum LogFormat {
     Text,
     /// One JSON object an event.
     Json,
+}
+
+/// `[audit]`
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Audit {
+    /// Whether every request of a user is recorded.
+    pub requests: bool,
 }
 
 /// `[config]`

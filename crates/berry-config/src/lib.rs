@@ -30,8 +30,9 @@ mod starter;
 mod table;
 
 pub use config::{
-    Admin, AskUsage, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider,
-    ProxyScheme, ProxyUrl, RateLimit, Security, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    Admin, AskUsage, Audit, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model,
+    Provider, ProxyScheme, ProxyUrl, RateLimit, Security, Server, Settings, Telemetry, Timeouts, TlsFiles, User,
+    UserToken,
 };
 pub use key_file::{KeyFileFault, read_keys};
 pub use listen::{ListenError, parse_listen};

@@ -17,7 +17,7 @@ use crate::raw::{self, SyntaxFault};
 use crate::reader::Reader;
 use crate::shown;
 use crate::source::Source;
-use crate::table::{admin, changes, model, provider, security, server, settings, storage, telemetry, user};
+use crate::table::{admin, audit, changes, model, provider, security, server, settings, storage, telemetry, user};
 
 /// A longer file is no configuration.
 const LONGEST: u64 = 16 << 20;
@@ -140,6 +140,7 @@ fn build(tables: &Tables, reader: &mut Reader<'_>) -> Option<Config> {
         security: security::build(&tables.top("security")),
         telemetry,
         data_dir: storage::build(&tables.top("storage"), reader),
+        audit: audit::build(&tables.top("audit")),
         changes: changes::build(&tables.top("config")),
         providers: providers.into_iter().collect::<Option<_>>()?,
         models: tables.models.iter().map(|table| model::build(table, &tables.names)).collect(),

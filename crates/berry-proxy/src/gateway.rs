@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use berry_vocab::{Code, UserId};
@@ -15,7 +15,7 @@ use crate::checks::{ProviderTest, TestOrder};
 use crate::live::{Live, Slots};
 use crate::metrics::Metrics;
 use crate::origin::Origin;
-use crate::ports::Clock;
+use crate::ports::{Audit, Clock};
 use crate::pressure::Level;
 use crate::reloads::{Reload, Reloads};
 use crate::snapshot::{Door, Snapshot};
@@ -40,6 +40,7 @@ pub struct Gateway {
     live: Arc<Live>,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    audit: OnceLock<Arc<dyn Audit>>,
     phase: AtomicU8,
     /// Calls at once, over all users.
     pub(crate) slots: Arc<Slots>,
@@ -64,6 +65,7 @@ impl Gateway {
             metrics: Metrics::default(),
             started_unix_millis: clock.unix_millis(),
             clock,
+            audit: OnceLock::new(),
             phase: AtomicU8::new(Phase::Serving as u8),
             slots: Arc::default(),
             body_memory: Arc::default(),
@@ -114,6 +116,16 @@ impl Gateway {
     /// The clock of this process.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// From now on requests are accounted for there. Said once, by whoever opens what outlives the process.
+    pub fn account_to(&self, audit: Arc<dyn Audit>) {
+        let _ = self.audit.set(audit);
+    }
+
+    /// Where requests are accounted for, if they are.
+    pub(crate) fn audit(&self) -> Option<&dyn Audit> {
+        self.audit.get().map(|audit| &**audit)
     }
 
     /// Number of the configuration in force, from 1.

@@ -45,6 +45,14 @@ impl Origin {
         }
     }
 
+    /// The address, where it is known.
+    pub fn known(self) -> Option<IpAddr> {
+        match self {
+            Origin::Known(ip) => Some(ip),
+            Origin::Unknown => None,
+        }
+    }
+
     /// Whether a list lets it in; an empty one lets everybody in.
     pub(crate) fn is_allowed_by(self, list: &Nets) -> bool {
         list.is_empty() || matches!(self, Origin::Known(ip) if list.contains(ip))

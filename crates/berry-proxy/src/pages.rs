@@ -92,6 +92,7 @@ fn health(gateway: &Gateway, snapshot: &Snapshot, detailed: bool) -> Parts {
     });
     if detailed {
         body["detail"] = report.to_json();
+        body["detail"]["audit"] = report::audit(gateway);
     }
     json_parts(if healthy { 200 } else { 503 }, &body)
 }

@@ -147,6 +147,7 @@ async fn let_in<C: Client>(
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
     let plan = route::plan(&snapshot, &user, call, &asked, forced)?; // 5 route
+    ticket.is_forced = plan.forced;
     limit::tokens((call, &mut asked), &body, &plan, ticket)?; // 4 admit: the user's tokens, now that they can be estimated
 
     // Budgets take their place here, holding a reservation in the ticket as tokens do.

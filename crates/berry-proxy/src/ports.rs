@@ -1,4 +1,4 @@
-//! The ports at the edges: listener, connector, clock and disk. The assembly hands them in (dice too, as a seed), so that the
+//! The ports at the edges: listener, connector, clock, disk and audit. The assembly hands them in (dice too, as a seed), so that the
 //! same gateway runs on sockets and on in-memory pipes with a clock of the test's own.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use berry_vocab::Moment;
+use berry_vocab::{Code, Moment, UserId};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, DuplexStream};
 use tokio::net::TcpStream;
@@ -152,4 +152,58 @@ pub trait Clock: Send + Sync {
 pub trait Disk {
     /// Reads a whole file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+}
+
+/// Where what must be accounted for is noted.
+pub trait Audit: Send + Sync {
+    /// Takes note of how a request ended. Never waits, and never fails for the caller.
+    fn note(&self, ended: &Ended<'_>);
+
+    /// How it does.
+    fn standing(&self) -> AuditStanding;
+}
+
+/// A request that ended, and is to be noted.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// Why it is.
+    pub occasion: Occasion,
+    /// When it began, in milliseconds since 1970.
+    pub unix_millis: u64,
+    /// Whose it was, where that is known.
+    pub user: Option<&'a UserId>,
+    /// What was asked: the route's label.
+    pub route: &'static str,
+    /// The public model, where it is known to exist.
+    pub model: Option<&'a str>,
+    /// `provider/model` of the last attempt.
+    pub backend: Option<&'a str>,
+    /// What came of it, in the words of the log.
+    pub outcome: &'static str,
+    /// The client's address, where it is known.
+    pub ip: Option<IpAddr>,
+    /// Its id.
+    pub request_id: &'a str,
+}
+
+/// Why a request is noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Berry refused it.
+    Refused(Code),
+    /// Its user named the backend.
+    Forced,
+    /// All requests are.
+    Asked,
+}
+
+/// How the audit log does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditStanding {
+    /// Why it cannot be written, if it cannot.
+    pub failing: Option<String>,
+    /// The number of the newest record.
+    pub records: u64,
+    /// What was not recorded.
+    pub lost: u64,
 }

@@ -15,6 +15,8 @@ pub enum Reload {
     Invalid,
     /// It holds, but looks like a mistake; the former one stays in force.
     Refused,
+    /// It holds, and there can be no record of it; the former one stays in force.
+    Unrecorded,
 }
 
 /// How often each came.
@@ -22,7 +24,7 @@ pub enum Reload {
 pub(crate) struct Reloads([AtomicU64; Reload::ALL.len()]);
 
 impl Reload {
-    const ALL: [Self; 4] = [Self::Applied, Self::Unchanged, Self::Invalid, Self::Refused];
+    const ALL: [Self; 5] = [Self::Applied, Self::Unchanged, Self::Invalid, Self::Refused, Self::Unrecorded];
 
     /// Its name, in metrics and answers.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Reload {
             Self::Unchanged => "unchanged",
             Self::Invalid => "invalid",
             Self::Refused => "refused",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }

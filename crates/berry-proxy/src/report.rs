@@ -1,6 +1,7 @@
 //! What the gateway can say of itself: the health of models and backends, the shares that strategies give, all metrics. One
 //! source for the data listener, the admin listener and the log.
 
+mod audit;
 mod limits;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::metrics::Exposition;
 use crate::snapshot::{Model, Snapshot, Target};
 use crate::station::choose;
 
+pub use audit::audit;
 pub use limits::rate_limit_usage;
 
 /// The health of everything that is configured.
@@ -120,6 +122,7 @@ pub fn metrics(gateway: &Gateway, snapshot: &Snapshot) -> String {
     expose_backends(gateway, snapshot, &mut out);
     expose_selections(snapshot, &mut out);
     limits::expose(snapshot, &mut out);
+    audit::expose(gateway, &mut out);
     out.family("berry_config_generation", "gauge", "Number of the configuration in force.");
     out.sample("berry_config_generation", &[], gateway.generation() as f64);
     gateway.reloads.expose(&mut out);

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub(crate) ask_usage: AskUsage,
     /// Whether the tokens of any provider or model are limited.
     pub(crate) limits_backends_tokens: bool,
+    /// Whether every request of a user is accounted for.
+    pub(crate) audits_requests: bool,
     predrain: Duration,
     drain: Duration,
 }
@@ -106,6 +108,7 @@ impl Snapshot {
             stream_keepalive: config.settings.stream_keepalive,
             ask_usage: config.settings.ask_usage,
             limits_backends_tokens: limits_backends_tokens(config),
+            audits_requests: config.audit.requests,
             predrain: config.server.predrain,
             drain: config.server.drain,
         })

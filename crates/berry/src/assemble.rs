@@ -11,9 +11,12 @@ use berry_proxy::checks::ProviderTest;
 use berry_proxy::net::{SystemClock, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
 use berry_proxy::{Gateway, ListenerTls, Live, Phase, Worker, Workers, WorkersOptions};
+use berry_store::audit::Keeper as AuditKeeper;
+use berry_store::{DataDirectory, OpenError};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::audit;
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
 use crate::reload::{Reloader, Source};
@@ -41,6 +44,7 @@ pub(crate) struct Assembly {
     reloader: Arc<Reloader>,
     hangups: Hangups,
     urls: Urls,
+    audit: AuditKeeper,
 }
 
 /// Where the listeners are reached.
@@ -110,6 +114,9 @@ impl Assembly {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
             admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
         };
+        // Before the first request, which it accounts for.
+        let data_directory = Arc::new(open_data_directory(config)?);
+        let (audit_log, audit) = audit::open(&data_directory, &prepared.gateway)?;
         let workers = Workers::start(&prepared.gateway, &prepared.clock, &prepared.workers).map_err(|error| {
             Failure::new(
                 format!("the worker threads cannot be started: {error}"),
@@ -121,10 +128,10 @@ impl Assembly {
         admin.on_shortage(workers.relief());
         let Prepared { gateway, tls, .. } = prepared;
         let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
-        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, level));
+        let reloader = Arc::new(Reloader::new(source, config, &gateway, tls, level, &audit_log));
         let threads = prepared.workers.threads;
-        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), admin_tls);
-        Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
+        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), audit_log, admin_tls);
+        Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls, audit })
     }
 
     /// Where it is reached.
@@ -134,7 +141,7 @@ impl Assembly {
 
     /// Serves until a signal asks to end, and everything that was in flight has ended.
     pub(crate) async fn run(self, signals: &mut Signals) {
-        let Self { gateway, workers, data, mut admin, control, reloader, hangups, urls } = self;
+        let Self { gateway, workers, data, mut admin, control, reloader, hangups, urls, audit } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workers = control.workers(),
@@ -153,7 +160,20 @@ impl Assembly {
             () = memory => {}
             () = reloader.run(hangups) => {}
         }
+        // Last: how the requests in flight ended is part of it.
+        drop(audit);
     }
+}
+
+/// What outlives the process goes there, and nobody else may write to it meanwhile.
+fn open_data_directory(config: &Config) -> Result<DataDirectory, Failure> {
+    DataDirectory::open(&config.data_dir).map_err(|error| {
+        let remedy = match error {
+            OpenError::InUse(_) => "end that gateway, or give this one a `[storage] path` of its own",
+            OpenError::Refused(..) => "name a folder in `[storage] path` that the user that runs Berry may write to",
+        };
+        Failure::new(error, remedy)
+    })
 }
 
 fn bind(address: SocketAddr, key: &str) -> Result<TcpPort, Failure> {

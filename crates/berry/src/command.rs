@@ -1,5 +1,6 @@
 //! The command line: one file and one variant for each command. Flags win over the environment, and that over the file.
 
+mod audit;
 mod bench;
 mod check;
 mod completions;
@@ -46,6 +47,7 @@ enum Command {
     HealthCheck(check::Check),
     Secret(secret::Secret),
     Token(token::Token),
+    Audit(audit::Audit),
     Mock(mock::Mock),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -73,6 +75,7 @@ impl Cli {
             Some(Command::HealthCheck(check)) => check.connecting().run(),
             Some(Command::Secret(secret)) => secret.run(),
             Some(Command::Token(token)) => token.run(),
+            Some(Command::Audit(audit)) => audit.run(),
             Some(Command::Mock(mock)) => mock.run(),
             Some(Command::Bench(bench)) => bench.run(),
             Some(Command::Completions(completions)) => completions.run(),

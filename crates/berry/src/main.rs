@@ -2,6 +2,7 @@
 //! goes through is in `berry-proxy`; nothing here is on its path.
 
 mod assemble;
+mod audit;
 mod command;
 mod files;
 mod limits;

@@ -11,12 +11,14 @@ use std::time::Duration;
 use berry_admin::{Answering, Configuration};
 use berry_config::{Config, Problem, Severity, load, to_json};
 use berry_proxy::{Gateway, ListenerTls, Live, Reload};
+use berry_store::audit::{Actor, AuditLog, NotRecorded, Who};
 use berry_vocab::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::audit::{Users, record_reload};
 use crate::logging;
 use crate::ready::{self, Listeners, Ready, make_ready};
 use crate::signals::Hangups;
@@ -42,6 +44,7 @@ pub(crate) struct Reloader {
     gateway: Arc<Gateway>,
     tls: Listeners<ListenerTls>,
     level: logging::Level,
+    audit: Arc<AuditLog>,
     at_start: AtStart,
     /// Held while the file is read: one at a time.
     state: Mutex<State>,
@@ -51,6 +54,8 @@ struct State {
     running: Running,
     /// What the files were like when they were last read, whatever came of it.
     tried: Marks,
+    /// Whether that could not be put into force for want of a record: it is tried again once there can be one.
+    waits_for_record: bool,
 }
 
 /// Of the file in force.
@@ -58,6 +63,7 @@ struct Running {
     text: Secret,
     marks: Marks,
     shown: Value,
+    users: Users,
     watch: bool,
 }
 
@@ -73,6 +79,8 @@ struct Verdict {
     reload: Reload,
     generation: u64,
     problems: Vec<Problem>,
+    /// Why there is no record of it, if there is none.
+    not_recorded: Option<NotRecorded>,
 }
 
 // === impl Reloader ===
@@ -82,15 +90,19 @@ impl Reloader {
     pub(crate) fn new(
         source: Source,
         config: &Config,
-        gateway: Arc<Gateway>,
+        gateway: &Arc<Gateway>,
         tls: Listeners<ListenerTls>,
         level: logging::Level,
+        audit: &Arc<AuditLog>,
     ) -> Self {
+        let (place, tried) = (source.place.clone(), source.marks.clone());
+        let running = Running::new(source, config);
         Self {
             at_start: AtStart::of(config),
-            place: source.place.clone(),
-            state: Mutex::new(State { tried: source.marks.clone(), running: Running::new(source, config) }),
-            gateway,
+            place,
+            state: Mutex::new(State { tried, running, waits_for_record: false }),
+            gateway: gateway.clone(),
+            audit: audit.clone(),
             tls,
             level,
         }
@@ -103,12 +115,12 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangups.next() => {
-                    self.reload("SIGHUP", Consent::Open).await;
+                    self.reload(&Actor::Operator("SIGHUP").into(), Consent::Open).await;
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
                     if self.has_changed().await {
-                        self.reload("file", Consent::Open).await;
+                        self.reload(&Actor::Operator("file").into(), Consent::Open).await;
                     }
                 }
             }
@@ -118,27 +130,40 @@ impl Reloader {
     /// Whether a file is not what it was when it was last read.
     async fn has_changed(&self) -> bool {
         let state = self.state.lock().await;
-        state.running.watch && look_again(&state.tried).await.is_some_and(|marks| marks != state.tried)
+        if state.waits_for_record && self.audit.standing().failing.is_some() {
+            return false;
+        }
+        state.running.watch
+            && (state.waits_for_record || look_again(&state.tried).await.is_some_and(|marks| marks != state.tried))
     }
 
-    async fn reload(&self, origin: &'static str, consent: Consent) -> Verdict {
+    async fn reload(&self, by: &Who, consent: Consent) -> Verdict {
         let mut state = self.state.lock().await;
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                self.take(source, &mut state.running, consent).await
+                self.take(source, &mut state.running, by, consent).await
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
-                Err((Reload::Invalid, vec![Problem::about_file(Severity::Error, "", message, "let it come to rest")]))
+                let problem = Problem::about_file(Severity::Error, "", message, "let it come to rest");
+                Err(NotTaken::For(Reload::Invalid, vec![problem]))
             }
         };
         // What was built aside for nothing leaves nothing behind.
         self.gateway.live().forget_unused();
-        let (reload, problems) = came.unwrap_or_else(|refused| refused);
+        let (reload, problems, not_recorded) = match came {
+            Ok(problems) => (Reload::Applied, problems, None),
+            Err(NotTaken::Unrecorded(why)) => (Reload::Unrecorded, Vec::new(), Some(why)),
+            Err(NotTaken::For(reload, problems)) => {
+                let recorded = record_reload(&self.audit, &self.gateway, by, reload, Vec::new()).await;
+                (reload, problems, recorded.err())
+            }
+        };
+        state.waits_for_record = reload == Reload::Unrecorded;
         self.gateway.count_reload(reload);
-        let verdict = Verdict { reload, generation: self.gateway.generation(), problems };
-        verdict.log(origin, &self.place.path);
+        let verdict = Verdict { reload, generation: self.gateway.generation(), problems, not_recorded };
+        verdict.log(&by.actor, &self.place.path);
         verdict
     }
 
@@ -157,31 +182,41 @@ impl Reloader {
         None
     }
 
-    /// Puts what was read into force, if it may be. Gives what came of it, and what is to be said about that.
-    async fn take(&self, mut source: Source, running: &mut Running, consent: Consent) -> Result<Came, Came> {
+    /// Puts what was read into force, if it may be: once that is recorded. Gives what is to be said about it.
+    async fn take(
+        &self,
+        mut source: Source,
+        running: &mut Running,
+        by: &Who,
+        consent: Consent,
+    ) -> Result<Vec<Problem>, NotTaken> {
         if source.loaded.text == running.text && source.marks.named() == running.marks.named() {
-            return Ok((Reload::Unchanged, Vec::new()));
+            return Err(NotTaken::For(Reload::Unchanged, Vec::new()));
         }
         let mut problems = std::mem::take(&mut source.loaded.problems);
         let Some(config) = source.loaded.config.take() else {
-            return Err((Reload::Invalid, problems));
+            return Err(NotTaken::For(Reload::Invalid, problems));
         };
         let is_open = consent == Consent::Open;
         let growth = judge::growth(running.text.expose().len(), source.loaded.text.expose().len());
         if let Some(problem) = growth.filter(|_| is_open) {
-            return Err((Reload::Refused, vec![problem]));
+            return Err(NotTaken::For(Reload::Refused, vec![problem]));
         }
-        let (config, ready) = self.build(config).await.map_err(|unusable| (Reload::Invalid, unusable))?;
+        let (config, ready) = self.build(config).await.map_err(|unusable| NotTaken::For(Reload::Invalid, unusable))?;
         let silence = judge::silence(self.gateway.snapshot().can_answer(), ready.snapshot.can_answer());
         if let Some(problem) = silence.filter(|_| is_open) {
-            return Err((Reload::Refused, vec![problem]));
+            return Err(NotTaken::For(Reload::Refused, vec![problem]));
         }
+        let new = Running::new(source, &config);
+        let revoked = running.users.revoked_by(&new.users);
+        let recorded = record_reload(&self.audit, &self.gateway, by, Reload::Applied, revoked).await;
+        recorded.map_err(NotTaken::Unrecorded)?;
         self.tls.show(ready.certificates);
         self.level.follow(&config.telemetry);
         self.gateway.replace(ready.snapshot);
-        *running = Running::new(source, &config);
+        *running = new;
         problems.splice(0..0, self.at_start.warnings(&config));
-        Ok((Reload::Applied, problems))
+        Ok(problems)
     }
 
     /// Builds the new state aside, on a thread of its own: a big configuration takes its time.
@@ -197,8 +232,13 @@ impl Reloader {
     }
 }
 
-/// What came of it, and what is to be said about that.
-type Came = (Reload, Vec<Problem>);
+/// Why what was read is not put into force.
+enum NotTaken {
+    /// For what it is, and what is to be said about that.
+    For(Reload, Vec<Problem>),
+    /// It could not be recorded.
+    Unrecorded(NotRecorded),
+}
 
 /// Looks at files from a thread that may wait: a network mount can hang. `None`: it could not.
 async fn look_again(marks: &Marks) -> Option<Marks> {
@@ -207,9 +247,12 @@ async fn look_again(marks: &Marks) -> Option<Marks> {
 }
 
 impl Configuration for Reloader {
-    fn reload(self: Arc<Self>, confirmed: bool) -> Answering<berry_admin::Verdict> {
+    fn reload(self: Arc<Self>, by: Who, confirmed: bool) -> Answering<Result<berry_admin::Verdict, NotRecorded>> {
         let consent = if confirmed { Consent::Given } else { Consent::Open };
-        Box::pin(async move { Reloader::reload(&self, "admin", consent).await.into() })
+        Box::pin(async move {
+            let mut verdict = Reloader::reload(&self, &by, consent).await;
+            verdict.not_recorded.take().map_or_else(|| Ok(verdict.into()), Err)
+        })
     }
 
     fn validate(self: Arc<Self>, text: String) -> Answering<Value> {
@@ -234,15 +277,17 @@ impl Configuration for Reloader {
 impl Running {
     fn new(source: Source, config: &Config) -> Self {
         let Source { loaded, marks, .. } = source;
-        Self { text: loaded.text, shown: loaded.shown, marks, watch: config.changes.watch }
+        let users = Users::of(config);
+        Self { text: loaded.text, shown: loaded.shown, marks, users, watch: config.changes.watch }
     }
 }
 
 // === impl Verdict ===
 
 impl Verdict {
-    fn log(&self, origin: &str, path: &Path) {
+    fn log(&self, by: &Actor, path: &Path) {
         let (generation, problems) = (self.generation, self.problems.len());
+        let origin = if let Actor::Operator(way) = by { way } else { "admin" };
         match self.reload {
             Reload::Applied => tracing::info!(generation, origin, problems, "a new configuration is in force"),
             Reload::Unchanged => tracing::info!(generation, origin, "the configuration is what is in force already"),
@@ -251,6 +296,10 @@ impl Verdict {
             }
             Reload::Refused => {
                 tracing::error!(generation, origin, "the new configuration is not used: it looks like a mistake");
+            }
+            Reload::Unrecorded => {
+                let why = self.not_recorded.as_ref().map(NotRecorded::to_string);
+                tracing::error!(generation, origin, why, "the new configuration is not used: it cannot be recorded");
             }
         }
         log_problems(&self.problems, path);

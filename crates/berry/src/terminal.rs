@@ -7,8 +7,13 @@ use berry_config::Colour;
 
 /// Writes to stdout. A reader that has gone away is no failure: `berry completions bash | head -1` may end early.
 pub(crate) fn out(text: &str) {
+    let _ = try_out(text);
+}
+
+/// As that. `false`: nobody reads any more.
+pub(crate) fn try_out(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Writes to stderr.

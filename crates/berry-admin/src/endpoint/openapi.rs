@@ -59,10 +59,10 @@ fn operation(endpoint: &Endpoint) -> Value {
             json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}}),
             json!({"name": "cursor", "in": "query", "schema": {"type": "string"}, "description": "`next` of the page before"}),
         ];
-        let filter = endpoint.filter.map(|(name, meaning)| {
+        let filters = endpoint.filters.iter().map(|(name, meaning)| {
             json!({"name": name, "in": "query", "schema": {"type": "string"}, "description": meaning})
         });
-        operation["parameters"] = page.into_iter().chain(filter).collect();
+        operation["parameters"] = page.into_iter().chain(filters).collect();
     }
     operation
 }

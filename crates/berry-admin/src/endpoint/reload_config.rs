@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Control;
+use crate::caller::Caller;
+use crate::error::ApiError;
 use crate::page::Parameters;
 
 #[derive(Deserialize)]
@@ -19,9 +21,11 @@ pub(super) struct Asked {
 
 pub(super) async fn post(
     State(control): State<Control>,
+    Caller(who): Caller,
     Parameters(asked): Parameters<Asked>,
-) -> (StatusCode, Json<Value>) {
-    let verdict = control.configuration.reload(asked.confirm).await;
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let verdict = control.configuration.reload(who, asked.confirm).await;
+    let verdict = verdict.map_err(|not_recorded| ApiError::not_recorded(&not_recorded.to_string()))?;
     let status = if verdict.in_force { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    (status, Json(verdict.report))
+    Ok((status, Json(verdict.report)))
 }

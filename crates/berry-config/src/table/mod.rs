@@ -2,6 +2,7 @@
 //! configuration. A new setting is one row here, one field of [`crate::Config`], and one line that joins them.
 
 pub(crate) mod admin;
+pub(crate) mod audit;
 pub(crate) mod backend;
 pub(crate) mod changes;
 pub(crate) mod later;
@@ -33,7 +34,7 @@ pub(crate) static ROOT: Table = Table::new(
         Key::new("telemetry", Rule::Table(&telemetry::TABLE), "{}", "Logs."),
         Key::new("storage", Rule::Table(&storage::TABLE), "{}", "Where Berry keeps what outlives it."),
         Key::new("config", Rule::Table(&changes::TABLE), "{}", "How changes of this file come into effect."),
-        Key::optional("audit", Rule::Table(&later::AUDIT), "The audit log.").later(),
+        Key::new("audit", Rule::Table(&audit::TABLE), "{}", "The audit log."),
         Key::optional("cache", Rule::Table(&later::CACHE), "Answers that are kept for identical requests.").later(),
         Key::optional("cluster", Rule::Table(&later::CLUSTER), "Several nodes that share limits and health.").later(),
     ],

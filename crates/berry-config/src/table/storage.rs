@@ -1,5 +1,7 @@
 //! `[storage]`
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::checked::Checked;
@@ -8,9 +10,26 @@ use crate::registry::{Key, Rule, Table};
 
 pub(crate) static TABLE: Table = Table::new(
     "Where Berry keeps what outlives it.",
-    &[Key::new("path", Rule::Path, "\"./data\"", "The data directory, relative to this file.")],
+    &[Key::new(
+        "path",
+        Rule::Path,
+        "\"./data\"",
+        "The data directory, relative to this file. Unset under systemd: the service's StateDirectory.",
+    )],
 );
 
 pub(crate) fn build(t: &Checked, reader: &Reader<'_>) -> PathBuf {
-    reader.resolve(&t.text("path").unwrap_or_default())
+    let written = t.has("path").then(|| t.text("path")).flatten();
+    reader.resolve(place(written.as_deref())).components().collect()
+}
+
+/// Where it is by what is written, seen from the file's folder.
+fn place(written: Option<&str>) -> PathBuf {
+    // A file in /etc lies where a service cannot write; the service manager says where it can.
+    let managed = || {
+        let folders = std::env::var_os("STATE_DIRECTORY")?;
+        let first = folders.as_bytes().split(|byte| *byte == b':').next().filter(|first| !first.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    };
+    written.map(PathBuf::from).or_else(managed).unwrap_or_else(|| PathBuf::from("./data"))
 }

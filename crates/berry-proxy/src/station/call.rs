@@ -111,7 +111,7 @@ struct Search<'a> {
     /// Whether it has earned its share of second attempts.
     has_deposited: bool,
     /// Models whose limits in a time were charged, by address, and what was taken of their tokens.
-    charged: SmallVec<[(usize, Option<Reservation>); 1]>,
+    charged: Vec<(usize, Option<Reservation>)>,
 }
 
 /// Calls targets until one has an answer, or nothing is left to try.
@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
             soonest: None,
             full: None,
             has_deposited: false,
-            charged: SmallVec::new(),
+            charged: Vec::new(),
         }
     }
 

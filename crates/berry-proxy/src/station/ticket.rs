@@ -10,12 +10,12 @@ use std::time::Duration;
 use berry_http1::Method;
 use berry_policy::{FailureKind, OutcomeClass, State, WindowStanding};
 use berry_vocab::{Code, Moment, Protocol};
-use smallvec::SmallVec;
 
 use crate::client::Request;
 use crate::live::{Age, BackendLive, Ending, Rules, Slot, is_metered};
 use crate::origin::Origin;
 use crate::places::Place;
+use crate::ports::{Ended, Occasion};
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
 use crate::station::{Estimate, Reservation, Spent};
@@ -30,6 +30,31 @@ pub(crate) enum Outcome {
     Failed(Code),
     /// The client left before.
     ClientGone,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Failed(code) => code.as_str(),
+            Outcome::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// Whether it was for who asks that a request was not served: what the audit log is to know (security rule E24).
+fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AuthMissingOrInvalid
+            | Code::IpForbidden
+            | Code::ModelForbidden
+            | Code::BackendForbidden
+            | Code::RateLimited
+            | Code::BudgetExceeded
+            | Code::ConcurrencyLimited
+            | Code::KeyRevoked
+    )
 }
 
 /// What is known of a request, from its begin to its end.
@@ -48,6 +73,8 @@ pub(crate) struct Ticket {
     pub(crate) dialect: Protocol,
     method: Method,
     route: Route,
+    /// Whether its user has named the backend, and was let.
+    pub(crate) is_forced: bool,
     pub(crate) user: Option<Arc<User>>,
     /// The public model that was asked for; set once it is known to exist.
     pub(crate) model: Option<Arc<Model>>,
@@ -65,7 +92,7 @@ pub(crate) struct Ticket {
     /// What the request may use; `None`: nobody counts.
     pub(crate) estimate: Option<Estimate>,
     /// What was taken of limits of tokens for it, until it is known what it used.
-    pub(crate) reservations: SmallVec<[Reservation; 1]>,
+    pub(crate) reservations: Vec<Reservation>,
     pub(crate) spent: Spent,
     /// Whether its client has been promised a stream; `None`: nothing goes out before there is an answer.
     pub(crate) is_promised: Option<Rc<Cell<bool>>>,
@@ -103,6 +130,7 @@ impl Ticket {
             dialect: Protocol::OpenAi,
             method: request.method(),
             route: Route::Unknown,
+            is_forced: false,
             user: None,
             model: None,
             backend: None,
@@ -113,7 +141,7 @@ impl Ticket {
             rate: None,
             tokens: None,
             estimate: None,
-            reservations: SmallVec::new(),
+            reservations: Vec::new(),
             spent: Spent::Nothing,
             is_promised: None,
             status: 0,
@@ -201,14 +229,33 @@ impl Ticket {
         }
         metrics.record_request(self.method, self.route, self.status, duration);
         self.log(duration);
+        self.account();
+    }
+
+    fn account(&self) {
+        let Some(audit) = self.worker.gateway.audit() else { return };
+        // Of those whom Berry does not know, scanners and probes, only refusals are told.
+        let is_each_told = self.snapshot.audits_requests && self.user.is_some();
+        let occasion = match self.outcome {
+            _ if self.is_forced => Occasion::Forced,
+            _ if is_each_told => Occasion::Asked,
+            Outcome::Failed(code) if is_refusal(code) => Occasion::Refused(code),
+            _ => return,
+        };
+        audit.note(&Ended {
+            occasion,
+            unix_millis: self.opened_unix_millis,
+            user: self.user.as_ref().map(|user| &user.id),
+            route: self.route.label(),
+            model: self.model.as_ref().map(|model| model.name.as_str()),
+            backend: self.backend.as_deref(),
+            outcome: self.outcome.as_str(),
+            ip: self.origin.known(),
+            request_id: &self.request_id,
+        });
     }
 
     fn log(&self, duration: Duration) {
-        let outcome = match self.outcome {
-            Outcome::Answered => "answered",
-            Outcome::Failed(code) => code.as_str(),
-            Outcome::ClientGone => "client_gone",
-        };
         tracing::info!(
             target: "berry::request",
             request_id = %self.request_id,
@@ -222,7 +269,7 @@ impl Ticket {
             backend = self.backend.as_deref(),
             attempts = self.attempts,
             status = self.status,
-            outcome,
+            outcome = self.outcome.as_str(),
             generation = self.snapshot.generation,
             duration_ms = millis(duration),
             ttfb_ms = self.first_byte.map(|at| millis(at.since(self.started))),
@@ -254,7 +301,7 @@ pub(crate) struct Attempt {
     /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
     model: Arc<Model>,
     /// What was taken of its provider's limit of tokens.
-    reservation: Option<Reservation>,
+    reservation: Option<Box<Reservation>>,
     /// As long as its answer has not begun.
     unanswered: Option<Age>,
     has_ended: bool,
@@ -271,7 +318,7 @@ impl Attempt {
             let (worker, meter) = (&ticket.worker, &accounts.live.meter);
             let tokens = ticket.estimate.unwrap_or_default().total();
             meter.charge(limits, tokens, worker.now());
-            Reservation::of(worker, meter, limits.tokens, tokens)
+            Box::new(Reservation::of(worker, meter, limits.tokens, tokens))
         });
         Self {
             live: target.live.clone(),

@@ -9,6 +9,7 @@
 
 mod account_state;
 mod addresses;
+mod audit;
 mod auth;
 mod balancing;
 mod checks;

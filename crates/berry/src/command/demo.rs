@@ -65,7 +65,7 @@ impl Demo {
             }
             "the demo is over"
         });
-        assembly.run(&mut signals).await;
+        Box::pin(assembly.run(&mut signals)).await;
         Ok(Status::Done)
     }
 }

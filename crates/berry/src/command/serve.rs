@@ -58,7 +58,7 @@ fn run(source: Source, level: logging::Level) -> Outcome {
     let runtime = main_runtime()?;
     let outcome = runtime.block_on(async {
         let mut signals = signals::Signals::new()?;
-        Assembly::new(source, level)?.run(&mut signals).await;
+        Box::pin(Assembly::new(source, level)?.run(&mut signals)).await;
         Ok(Status::Done)
     });
     // A look at the configuration file that hangs in the system does not hold the process up.

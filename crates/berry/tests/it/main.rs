@@ -9,6 +9,7 @@
 
 mod addresses;
 mod admin;
+mod audit;
 mod chaos;
 mod cli;
 mod demo;
