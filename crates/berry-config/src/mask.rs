@@ -30,6 +30,18 @@ pub(crate) fn broken_line(text: &str, offset: usize) -> Vec<Range<usize>> {
     masks.into_iter().map(|mask| start + mask.start..start + mask.end).collect()
 }
 
+/// The parts of a comment that may be secret: a key that was put aside stands there as it stood in its line, or in a sentence.
+pub(crate) fn comment(text: &str, at: Range<usize>) -> Vec<Range<usize>> {
+    let line = &text[at.clone()];
+    let mut masks = broken_line(line, 0);
+    let named = words(line).find(|(word, _)| is_secret(word)).map(|(_, word)| word.end);
+    if let Some(after) = named.and_then(|end| line[end..].find([':', '=']).map(|sign| end + sign + 1)) {
+        let value = line[after..].trim_start();
+        masks.push(line.len() - value.len()..line.len());
+    }
+    masks.into_iter().map(|mask| at.start + mask.start..at.start + mask.end).collect()
+}
+
 /// Text in quotes; what follows a quote that is not closed.
 fn quoted(line: &str) -> Vec<Range<usize>> {
     let mut masks = Vec::new();

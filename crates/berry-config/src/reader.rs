@@ -51,7 +51,7 @@ impl<'b> Reader<'b> {
     }
 
     /// A path of the file, as seen from the folder of the configuration file.
-    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
+    pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.base.join(path)
     }
 
