@@ -2,5 +2,7 @@
 //! request is proxied, or the configuration's keys.
 
 mod directory;
+mod history;
 
 pub use directory::{DataDirectory, OpenError};
+pub use history::{Archive, History, HistoryError, Kept, NewGeneration, Replaced};
