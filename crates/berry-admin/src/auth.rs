@@ -8,11 +8,18 @@ use axum::response::{IntoResponse as _, Response};
 use crate::Control;
 use crate::error::ApiError;
 
+/// The user who asks, for endpoints behind [`admins_only`].
+#[derive(Clone, Debug)]
+pub(crate) struct Admin(pub(crate) String);
+
 /// Lets users tagged `admin` through.
-pub(crate) async fn admins_only(State(control): State<Control>, request: Request, next: Next) -> Response {
+pub(crate) async fn admins_only(State(control): State<Control>, mut request: Request, next: Next) -> Response {
     let admin = bearer(request.headers()).and_then(|token| control.gateway.admin(token));
     match admin {
-        Some(_) => next.run(request).await,
+        Some(id) => {
+            request.extensions_mut().insert(Admin(id.to_string()));
+            next.run(request).await
+        }
         None => ApiError::unauthorized().into_response(),
     }
 }

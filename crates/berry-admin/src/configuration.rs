@@ -10,14 +10,37 @@ pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Whoever reads the configuration file.
 pub trait Configuration: Send + Sync {
-    /// Reads the file again and puts it into force. `confirmed`: also where it looks like a mistake.
-    fn reload(self: Arc<Self>, confirmed: bool) -> Answering<Verdict>;
+    /// Reads the file again and puts it into force, as this admin asks. `confirmed`: also where it looks like a mistake.
+    fn reload(self: Arc<Self>, admin: String, confirmed: bool) -> Answering<Verdict>;
+
+    /// Writes the text of a former generation into the file and puts it into force, as this admin asks.
+    fn roll_back(
+        self: Arc<Self>,
+        generation: u64,
+        admin: String,
+        confirmed: bool,
+    ) -> Answering<Result<Verdict, Refusal>>;
+
+    /// The generations that ran, the latest first, without texts.
+    fn history(self: Arc<Self>) -> Answering<Result<Vec<Value>, Refusal>>;
+
+    /// One of them, with its text and what changed, without secrets.
+    fn generation(self: Arc<Self>, generation: u64) -> Answering<Result<Value, Refusal>>;
 
     /// Checks a text as if it stood in the file: `{"problems":[…]}`.
     fn validate(self: Arc<Self>, text: String) -> Answering<Value>;
 
     /// What is in force, without secrets.
     fn shown(self: Arc<Self>) -> Answering<Value>;
+}
+
+/// Why something of the history is not told or done, with the remedy.
+#[derive(Debug)]
+pub enum Refusal {
+    /// There is no such generation.
+    Unknown(String),
+    /// What it takes on this machine stands in the way, such as a file that cannot be written.
+    InTheWay(String),
 }
 
 /// What came of a reload.

@@ -21,7 +21,7 @@ use axum::response::Response;
 use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
 
-pub use configuration::{Answering, Configuration, Verdict};
+pub use configuration::{Answering, Configuration, Refusal, Verdict};
 use error::ApiError;
 pub use rustls::ServerConfig;
 pub use server::Tls;

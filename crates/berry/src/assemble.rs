@@ -10,13 +10,14 @@ use berry_config::Config;
 use berry_proxy::checks::ProviderTest;
 use berry_proxy::net::{SystemClock, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
-use berry_proxy::{Gateway, ListenerTls, Live, Phase, Worker, Workers, WorkersOptions};
+use berry_proxy::{Gateway, ListenerTls, Live, Phase, Snapshot, Worker, Workers, WorkersOptions};
+use berry_store::{DataDirectory, OpenError};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
-use crate::reload::{Reloader, Source};
+use crate::reload::{Keeper, Reloader, Source};
 use crate::signals::{Hangups, Signals};
 use crate::{limits, logging, memory, random, terminal};
 
@@ -25,7 +26,8 @@ const FAST_STOP: Duration = Duration::from_secs(1);
 
 /// What a configuration comes to before anything is opened.
 pub(crate) struct Prepared {
-    gateway: Arc<Gateway>,
+    snapshot: Snapshot,
+    live: Arc<Live>,
     clock: Arc<dyn Clock>,
     workers: WorkersOptions,
     tls: Listeners<ListenerTls>,
@@ -55,7 +57,8 @@ pub(crate) struct Urls {
 /// Tries every provider of a configuration, over the same client and with the same credentials as traffic.
 pub(crate) async fn test_providers(prepared: Prepared) -> Vec<ProviderTest> {
     let connector: Rc<dyn Connector> = Rc::new(TcpConnector::new());
-    let worker = Worker::new(prepared.gateway, connector, prepared.clock, 0);
+    let gateway = Gateway::new(prepared.snapshot, prepared.live, prepared.clock.clone());
+    let worker = Worker::new(gateway, connector, prepared.clock, 0);
     LocalSet::new().run_until(berry_proxy::checks::test_providers(&worker)).await
 }
 
@@ -71,7 +74,8 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     let tls = certificates.into_tls().map_err(|error| vec![error])?;
     let connector = || Rc::new(TcpConnector::new()) as Rc<dyn Connector>;
     Ok(Prepared {
-        gateway: Gateway::new(snapshot, live, clock.clone()),
+        snapshot,
+        live,
         clock,
         workers: WorkersOptions {
             threads: workers(),
@@ -110,7 +114,15 @@ impl Assembly {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
             admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
         };
-        let workers = Workers::start(&prepared.gateway, &prepared.clock, &prepared.workers).map_err(|error| {
+        let Prepared { snapshot, live, clock, workers: options, tls } = prepared;
+        let data_directory = Arc::new(open_data_directory(config)?);
+        let keeper = Keeper::new(data_directory, &source.place.path);
+        let first = keeper.begin(&source.loaded.text, clock.unix_millis());
+        let gateway = Gateway::new(snapshot.numbered(first.generation), live, clock.clone());
+        if !first.is_kept {
+            gateway.count_unkept();
+        }
+        let workers = Workers::start(&gateway, &clock, &options).map_err(|error| {
             Failure::new(
                 format!("the worker threads cannot be started: {error}"),
                 "look at the limits of this process (ulimit -a)",
@@ -119,11 +131,9 @@ impl Assembly {
         // Descriptors are the process's: whichever listener finds none left, clients that are idle give theirs.
         data.on_shortage(workers.relief());
         admin.on_shortage(workers.relief());
-        let Prepared { gateway, tls, .. } = prepared;
         let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
-        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, level));
-        let threads = prepared.workers.threads;
-        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), admin_tls);
+        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, (level, keeper)));
+        let control = ControlPlane::new(gateway.clone(), options.threads, reloader.clone(), admin_tls);
         Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
     }
 
@@ -154,6 +164,17 @@ impl Assembly {
             () = reloader.run(hangups) => {}
         }
     }
+}
+
+/// What outlives the process goes there, and nobody else may write to it meanwhile.
+fn open_data_directory(config: &Config) -> Result<DataDirectory, Failure> {
+    DataDirectory::open(&config.data_dir).map_err(|error| {
+        let remedy = match error {
+            OpenError::InUse(_) => "end that gateway, or give this one a `[storage] path` of its own",
+            OpenError::Refused(..) => "name a folder in `[storage] path` that the user that runs Berry may write to",
+        };
+        Failure::new(error, remedy)
+    })
 }
 
 fn bind(address: SocketAddr, key: &str) -> Result<TcpPort, Failure> {

@@ -2,14 +2,16 @@
 //! K1 to K3). All of the new state is built aside; either the whole of it is put into force by one swap, or nothing changes.
 
 mod judge;
+mod keeper;
+mod rollback;
 mod source;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_admin::{Answering, Configuration};
-use berry_config::{Config, Problem, Severity, load, to_json};
+use berry_admin::{Answering, Configuration, Refusal};
+use berry_config::{Config, Loaded, Problem, Severity, load, to_json};
 use berry_proxy::{Gateway, ListenerTls, Live, Reload};
 use berry_vocab::Secret;
 use serde_json::{Value, json};
@@ -21,6 +23,7 @@ use crate::logging;
 use crate::ready::{self, Listeners, Ready, make_ready};
 use crate::signals::Hangups;
 use judge::AtStart;
+pub(crate) use keeper::{Cause, Keeper, listed};
 use source::Marks;
 pub(crate) use source::{Place, Source};
 
@@ -43,6 +46,7 @@ pub(crate) struct Reloader {
     tls: Listeners<ListenerTls>,
     level: logging::Level,
     at_start: AtStart,
+    keeper: Keeper,
     /// Held while the file is read: one at a time.
     state: Mutex<State>,
 }
@@ -68,6 +72,13 @@ enum Consent {
     Given,
 }
 
+/// A configuration that may be put into force, and what is to be said of it.
+struct Fit {
+    config: Config,
+    ready: Ready,
+    problems: Vec<Problem>,
+}
+
 /// What came of a reload.
 struct Verdict {
     reload: Reload,
@@ -84,7 +95,7 @@ impl Reloader {
         config: &Config,
         gateway: Arc<Gateway>,
         tls: Listeners<ListenerTls>,
-        level: logging::Level,
+        (level, keeper): (logging::Level, Keeper),
     ) -> Self {
         Self {
             at_start: AtStart::of(config),
@@ -93,6 +104,7 @@ impl Reloader {
             gateway,
             tls,
             level,
+            keeper,
         }
     }
 
@@ -103,12 +115,12 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangups.next() => {
-                    self.reload("SIGHUP", Consent::Open).await;
+                    self.reload(Cause::of("SIGHUP"), Consent::Open).await;
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
                     if self.has_changed().await {
-                        self.reload("file", Consent::Open).await;
+                        self.reload(Cause::of("file"), Consent::Open).await;
                     }
                 }
             }
@@ -121,21 +133,27 @@ impl Reloader {
         state.running.watch && look_again(&state.tried).await.is_some_and(|marks| marks != state.tried)
     }
 
-    async fn reload(&self, origin: &'static str, consent: Consent) -> Verdict {
+    async fn reload(&self, cause: Cause, consent: Consent) -> Verdict {
+        let origin = cause.origin;
         let mut state = self.state.lock().await;
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                self.take(source, &mut state.running, consent).await
+                self.take(source, &mut state.running, (cause, consent)).await
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
                 Err((Reload::Invalid, vec![Problem::about_file(Severity::Error, "", message, "let it come to rest")]))
             }
         };
+        let (reload, problems) = came.unwrap_or_else(|refused| refused);
+        self.conclude(reload, problems, origin)
+    }
+
+    /// Counts and tells what came of it.
+    fn conclude(&self, reload: Reload, problems: Vec<Problem>, origin: &'static str) -> Verdict {
         // What was built aside for nothing leaves nothing behind.
         self.gateway.live().forget_unused();
-        let (reload, problems) = came.unwrap_or_else(|refused| refused);
         self.gateway.count_reload(reload);
         let verdict = Verdict { reload, generation: self.gateway.generation(), problems };
         verdict.log(origin, &self.place.path);
@@ -158,30 +176,59 @@ impl Reloader {
     }
 
     /// Puts what was read into force, if it may be. Gives what came of it, and what is to be said about that.
-    async fn take(&self, mut source: Source, running: &mut Running, consent: Consent) -> Result<Came, Came> {
+    async fn take(
+        &self,
+        mut source: Source,
+        running: &mut Running,
+        (cause, consent): (Cause, Consent),
+    ) -> Result<Came, Came> {
         if source.loaded.text == running.text && source.marks.named() == running.marks.named() {
             return Ok((Reload::Unchanged, Vec::new()));
         }
-        let mut problems = std::mem::take(&mut source.loaded.problems);
-        let Some(config) = source.loaded.config.take() else {
+        let growth = judge::growth(running.text.expose().len(), source.loaded.text.expose().len());
+        let is_whole = source.loaded.config.is_some();
+        if let Some(problem) = growth.filter(|_| is_whole && consent == Consent::Open) {
+            return Err((Reload::Refused, vec![problem]));
+        }
+        let fit = self.examine(&mut source.loaded, consent).await?;
+        let problems = self.put_into_force(fit, source, running);
+        self.keep(&running.text, cause).await;
+        Ok((Reload::Applied, problems))
+    }
+
+    /// Whether what was read may be put into force.
+    async fn examine(&self, loaded: &mut Loaded, consent: Consent) -> Result<Fit, Came> {
+        let problems = std::mem::take(&mut loaded.problems);
+        let Some(config) = loaded.config.take() else {
             return Err((Reload::Invalid, problems));
         };
-        let is_open = consent == Consent::Open;
-        let growth = judge::growth(running.text.expose().len(), source.loaded.text.expose().len());
-        if let Some(problem) = growth.filter(|_| is_open) {
-            return Err((Reload::Refused, vec![problem]));
-        }
         let (config, ready) = self.build(config).await.map_err(|unusable| (Reload::Invalid, unusable))?;
         let silence = judge::silence(self.gateway.snapshot().can_answer(), ready.snapshot.can_answer());
-        if let Some(problem) = silence.filter(|_| is_open) {
+        if let Some(problem) = silence.filter(|_| consent == Consent::Open) {
             return Err((Reload::Refused, vec![problem]));
         }
+        Ok(Fit { config, ready, problems })
+    }
+
+    /// From now on it is what runs. Gives what is to be said about it.
+    fn put_into_force(&self, fit: Fit, source: Source, running: &mut Running) -> Vec<Problem> {
+        let Fit { config, ready, mut problems } = fit;
         self.tls.show(ready.certificates);
         self.level.follow(&config.telemetry);
         self.gateway.replace(ready.snapshot);
         *running = Running::new(source, &config);
         problems.splice(0..0, self.at_start.warnings(&config));
-        Ok((Reload::Applied, problems))
+        problems
+    }
+
+    /// Writes what runs into the history.
+    async fn keep(&self, text: &Secret, cause: Cause) {
+        let (keeper, generation, text) = (self.keeper.clone(), self.gateway.generation(), text.clone());
+        let now = self.gateway.clock().unix_millis();
+        let kept = spawn_blocking(move || keeper.keep(generation, &text, cause, now)).await;
+        if !kept.is_ok_and(|is_kept| is_kept) {
+            self.gateway.count_unkept();
+        }
     }
 
     /// Builds the new state aside, on a thread of its own: a big configuration takes its time.
@@ -206,10 +253,37 @@ async fn look_again(marks: &Marks) -> Option<Marks> {
     spawn_blocking(move || marks.again()).await.ok()
 }
 
+/// Does what looks at files on a thread that may wait.
+async fn blocking<T: Send + 'static>(what: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    let failed = |_| Err(Refusal::InTheWay("a fault of Berry's own: its log says where".to_owned()));
+    spawn_blocking(what).await.unwrap_or_else(failed)
+}
+
 impl Configuration for Reloader {
-    fn reload(self: Arc<Self>, confirmed: bool) -> Answering<berry_admin::Verdict> {
-        let consent = if confirmed { Consent::Given } else { Consent::Open };
-        Box::pin(async move { Reloader::reload(&self, "admin", consent).await.into() })
+    fn reload(self: Arc<Self>, admin: String, confirmed: bool) -> Answering<berry_admin::Verdict> {
+        Box::pin(async move { Reloader::reload(&self, Cause::by("admin", admin), Consent::of(confirmed)).await.into() })
+    }
+
+    fn roll_back(
+        self: Arc<Self>,
+        generation: u64,
+        admin: String,
+        confirmed: bool,
+    ) -> Answering<Result<berry_admin::Verdict, Refusal>> {
+        Box::pin(async move {
+            let cause = Cause::by("rollback", admin);
+            Reloader::roll_back(&self, generation, cause, Consent::of(confirmed)).await.map(Into::into)
+        })
+    }
+
+    fn history(self: Arc<Self>) -> Answering<Result<Vec<Value>, Refusal>> {
+        let in_force = self.gateway.generation();
+        Box::pin(async move { blocking(move || self.keeper.listed(in_force)).await })
+    }
+
+    fn generation(self: Arc<Self>, generation: u64) -> Answering<Result<Value, Refusal>> {
+        let in_force = self.gateway.generation();
+        Box::pin(async move { blocking(move || self.keeper.shown(generation, in_force)).await })
     }
 
     fn validate(self: Arc<Self>, text: String) -> Answering<Value> {
@@ -226,6 +300,14 @@ impl Configuration for Reloader {
 
     fn shown(self: Arc<Self>) -> Answering<Value> {
         Box::pin(async move { Reloader::shown(&self).await })
+    }
+}
+
+// === impl Consent ===
+
+impl Consent {
+    fn of(confirmed: bool) -> Self {
+        if confirmed { Consent::Given } else { Consent::Open }
     }
 }
 

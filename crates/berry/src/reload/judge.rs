@@ -20,6 +20,7 @@ static FIXED: &[Fixed] = &[
     ("server.tls_cert", |config| config.server.tls.is_some().to_string()),
     ("admin.listen", |config| config.admin.listen.to_string()),
     ("admin.tls_cert", |config| config.admin.tls.is_some().to_string()),
+    ("storage.path", |config| config.data_dir.display().to_string()),
     ("telemetry.log_format", |config| format!("{:?}", config.telemetry.log_format)),
 ];
 

@@ -33,6 +33,18 @@ pub(crate) struct Marks(Vec<(PathBuf, Option<Mark>)>);
 /// Device, inode, length, times of the last change of content and of the file itself, with their nanoseconds.
 type Mark = (u64, u64, u64, [i64; 4]);
 
+// === impl Place ===
+
+impl Place {
+    /// What was read, with what the command line sets in its place.
+    pub(super) fn over(&self, mut loaded: Loaded) -> Loaded {
+        if let (Some(config), Some(listen)) = (&mut loaded.config, self.listen) {
+            config.server.listen = listen;
+        }
+        loaded
+    }
+}
+
 // === impl Source ===
 
 impl Source {
@@ -44,10 +56,7 @@ impl Source {
     /// Reads the file. Files in `known` are marked before it, so that no change meanwhile goes unseen.
     pub(super) fn read(place: &Place, known: &Marks) -> Self {
         let before = Marks::of(std::iter::once(&place.path).chain(known.0.iter().map(|(path, _)| path)));
-        let mut loaded = load_file(&place.path);
-        if let (Some(config), Some(listen)) = (&mut loaded.config, place.listen) {
-            config.server.listen = listen;
-        }
+        let loaded = place.over(load_file(&place.path));
         let marks = before.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
         Self { place: place.clone(), loaded, marks }
     }

@@ -21,7 +21,7 @@ pub(crate) const USER_TOKEN: &str = "a-user-token-for-tests-0123456789";
 pub(crate) fn berry(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_berry"));
     command.args(arguments);
-    for name in ["CONFIG_PATH", "BIND_ADDRESS", "RUST_LOG", "NO_COLOR", "CREDENTIALS_DIRECTORY"] {
+    for name in ["CONFIG_PATH", "BIND_ADDRESS", "RUST_LOG", "NO_COLOR", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"] {
         command.env_remove(name);
     }
     command
