@@ -3,7 +3,7 @@
 # and says what it has measured. The same tests run in a short form with all others.
 #
 #   scripts/reliability.sh                    all of it, about six minutes
-#   scripts/reliability.sh chaos overload     one or more of: chaos, overload, slow_clients
+#   scripts/reliability.sh chaos overload     one or more of: chaos, overload, slow_clients, reloads
 #
 # Nothing listens beyond 127.0.0.1, every run is bounded, and everything that was started is ended. It ends with 1 where a
 # promise is broken.
@@ -21,11 +21,11 @@ ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 16384 ] \
   || fail "only $(ulimit -n) files may be open" "raise the hard limit of open files to 16384 (ulimit -Hn)"
 
-[ $# -gt 0 ] || set -- chaos overload slow_clients
+[ $# -gt 0 ] || set -- chaos overload slow_clients reloads
 for suite in "$@"; do
   case $suite in
-    chaos | overload | slow_clients) ;;
-    *) fail "there is no suite \`$suite\`" "name one or more of: chaos, overload, slow_clients" ;;
+    chaos | overload | slow_clients | reloads) ;;
+    *) fail "there is no suite \`$suite\`" "name one or more of: chaos, overload, slow_clients, reloads" ;;
   esac
 done
 say "building"

@@ -24,7 +24,7 @@ use berry_proxy::ports::Listener;
 pub use configuration::{Answering, Configuration, Refusal, Verdict};
 use error::ApiError;
 pub use rustls::ServerConfig;
-pub use server::Tls;
+pub use server::{Speaks, Tls};
 
 /// A larger body is refused. The longest configuration file is as long.
 const LARGEST_BODY: usize = 16 << 20;
@@ -32,7 +32,7 @@ const LARGEST_BODY: usize = 16 << 20;
 /// The admin plane of one gateway.
 pub struct ControlPlane {
     control: Control,
-    tls: Option<Tls>,
+    speaks: Speaks,
 }
 
 /// What endpoints look at.
@@ -45,8 +45,8 @@ pub(crate) struct Control {
 
 impl ControlPlane {
     /// The admin plane of `gateway`, whose data plane has so many workers.
-    pub fn new(gateway: Arc<Gateway>, workers: usize, configuration: Arc<dyn Configuration>, tls: Option<Tls>) -> Self {
-        Self { control: Control { gateway, workers, configuration }, tls }
+    pub fn new(gateway: Arc<Gateway>, workers: usize, configuration: Arc<dyn Configuration>, speaks: Speaks) -> Self {
+        Self { control: Control { gateway, workers, configuration }, speaks }
     }
 
     /// How many workers the data plane has.
@@ -57,7 +57,7 @@ impl ControlPlane {
     /// Serves the connections that come in. Never ends by itself; dropping it ends the listener's part of it.
     pub async fn serve(self, listener: &mut dyn Listener) {
         let router = self.router();
-        server::serve(listener, router, self.tls).await;
+        server::serve(listener, router, self.speaks).await;
     }
 
     fn router(&self) -> Router {

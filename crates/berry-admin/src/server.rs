@@ -1,5 +1,6 @@
 //! The listener's connections: HTTP/1.1 for operators, with limits on all that a stranger could hold open.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -34,7 +35,10 @@ impl Tls {
     }
 }
 
-pub(crate) async fn serve(listener: &mut dyn Listener, router: Router, tls: Option<Tls>) {
+/// What the listener speaks: told anew when it moves, for connections that came in before to end.
+pub type Speaks = watch::Receiver<Option<Tls>>;
+
+pub(crate) async fn serve(listener: &mut dyn Listener, router: Router, speaks: Speaks) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         // Never closed, so that there is always a permit in the end.
@@ -42,15 +46,16 @@ pub(crate) async fn serve(listener: &mut dyn Listener, router: Router, tls: Opti
             return;
         };
         let incoming = listener.accept().await;
-        let (router, tls) = (router.clone(), tls.clone());
+        let (router, mut speaks) = (router.clone(), speaks.clone());
         tokio::spawn(async move {
-            serve_connection(incoming, router, tls).await;
+            let tls = speaks.borrow_and_update().clone();
+            serve_connection(incoming, router, tls, speaks).await;
             drop(place);
         });
     }
 }
 
-async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) {
+async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>, mut speaks: Speaks) {
     let peer = incoming.peer;
     let opened = match ((incoming.open)(), tls) {
         (Ok(io), None) => Ok(io),
@@ -65,7 +70,16 @@ async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) 
             let service = TowerToHyperService::new(router);
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LARGEST_HEAD);
-            http.serve_connection(TokioIo::new(io), service).await.map_err(|error| error.to_string())
+            let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                Ok(()) = speaks.changed() => {
+                    // The listener that it came in by is no more.
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            ended.map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
     };
@@ -100,7 +114,7 @@ mod tests {
 
     async fn serve_once(stream: DuplexStream, tls: Option<Tls>) {
         let router = Router::new().route("/", get(|| async { "hello" }));
-        serve(&mut Once(Some(stream)), router, tls).await;
+        serve(&mut Once(Some(stream)), router, watch::channel(tls).1).await;
     }
 
     fn certificate() -> (Tls, ClientConfig) {

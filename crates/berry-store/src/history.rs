@@ -359,7 +359,7 @@ fn field(generation: u64, kind: &str) -> String {
 
 fn time(unix_millis: u64) -> String {
     let millis = i64::try_from(unix_millis).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+    format!("{:.3}", jiff::Timestamp::from_millisecond(millis).unwrap_or_default())
 }
 
 fn read(path: &Path) -> Result<String, HistoryError> {

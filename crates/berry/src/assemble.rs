@@ -8,16 +8,17 @@ use std::time::Duration;
 use berry_admin::{ControlPlane, Tls};
 use berry_config::Config;
 use berry_proxy::checks::ProviderTest;
-use berry_proxy::net::{SystemClock, TcpConnector, TcpPort};
+use berry_proxy::net::{MovingPort, SystemClock, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
 use berry_proxy::{Gateway, ListenerTls, Live, Phase, Snapshot, Worker, Workers, WorkersOptions};
 use berry_store::{DataDirectory, OpenError};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
-use crate::reload::{Keeper, Reloader, Source};
+use crate::reload::{Doors, Keeper, Reloader, Source};
 use crate::signals::{Hangups, Signals};
 use crate::{limits, logging, memory, random, terminal};
 
@@ -37,8 +38,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Assembly {
     gateway: Arc<Gateway>,
     workers: Workers,
-    data: TcpPort,
-    admin: TcpPort,
+    data: MovingPort,
+    admin: MovingPort,
     control: ControlPlane,
     reloader: Arc<Reloader>,
     hangups: Hangups,
@@ -132,8 +133,13 @@ impl Assembly {
         data.on_shortage(workers.relief());
         admin.on_shortage(workers.relief());
         let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
-        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), tls, (level, keeper)));
-        let control = ControlPlane::new(gateway.clone(), options.threads, reloader.clone(), admin_tls);
+        let (speak, speaks) = watch::channel(admin_tls);
+        let (data, data_mover) = MovingPort::new(data, workers.parting());
+        let (admin, admin_mover) =
+            MovingPort::new(admin, Box::new(move |tls| drop(speak.send_replace(tls.map(Tls::new)))));
+        let doors = Doors::at_start(config, tls, data_mover, admin_mover);
+        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), doors, (level, keeper)));
+        let control = ControlPlane::new(gateway.clone(), options.threads, reloader.clone(), speaks);
         Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
     }
 
@@ -178,16 +184,19 @@ fn open_data_directory(config: &Config) -> Result<DataDirectory, Failure> {
 }
 
 fn bind(address: SocketAddr, key: &str) -> Result<TcpPort, Failure> {
-    TcpPort::bind(address).map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!("end the program that listens there, or change {key}"),
-            std::io::ErrorKind::PermissionDenied => {
-                format!("ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or change {key}")
-            }
-            _ => format!("change {key}"),
-        };
-        Failure::new(format!("cannot listen on {address}: {error}"), remedy)
-    })
+    TcpPort::bind(address)
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}"), bind_remedy(&error, key)))
+}
+
+/// What to do where an address cannot be listened on.
+pub(crate) fn bind_remedy(error: &std::io::Error, key: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("end the program that listens there, or change {key}"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or change {key}")
+        }
+        _ => format!("change {key}"),
+    }
 }
 
 /// The address that was really bound: for port 0 the system chose one.
@@ -200,7 +209,7 @@ fn url(port: &TcpPort, wanted: SocketAddr, tls: bool) -> String {
 struct DataPlane {
     gateway: Arc<Gateway>,
     workers: Workers,
-    data: TcpPort,
+    data: MovingPort,
 }
 
 impl DataPlane {

@@ -3,6 +3,7 @@
 
 mod judge;
 mod keeper;
+mod listeners;
 mod rollback;
 mod source;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use berry_admin::{Answering, Configuration, Refusal};
 use berry_config::{Config, Loaded, Problem, Severity, load, to_json};
-use berry_proxy::{Gateway, ListenerTls, Live, Reload};
+use berry_proxy::{Gateway, Live, Reload, Snapshot};
 use berry_vocab::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -20,10 +21,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::logging;
-use crate::ready::{self, Listeners, Ready, make_ready};
+use crate::ready::{self, Ready, make_ready};
 use crate::signals::Hangups;
 use judge::AtStart;
 pub(crate) use keeper::{Cause, Keeper, listed};
+use listeners::Changes;
+pub(crate) use listeners::Doors;
 use source::Marks;
 pub(crate) use source::{Place, Source};
 
@@ -43,7 +46,6 @@ const MOST_LOGGED: usize = 20;
 pub(crate) struct Reloader {
     place: Place,
     gateway: Arc<Gateway>,
-    tls: Listeners<ListenerTls>,
     level: logging::Level,
     at_start: AtStart,
     keeper: Keeper,
@@ -53,6 +55,7 @@ pub(crate) struct Reloader {
 
 struct State {
     running: Running,
+    doors: Doors,
     /// What the files were like when they were last read, whatever came of it.
     tried: Marks,
 }
@@ -75,7 +78,8 @@ enum Consent {
 /// A configuration that may be put into force, and what is to be said of it.
 struct Fit {
     config: Config,
-    ready: Ready,
+    snapshot: Snapshot,
+    changes: Changes,
     problems: Vec<Problem>,
 }
 
@@ -94,15 +98,14 @@ impl Reloader {
         source: Source,
         config: &Config,
         gateway: Arc<Gateway>,
-        tls: Listeners<ListenerTls>,
+        doors: Doors,
         (level, keeper): (logging::Level, Keeper),
     ) -> Self {
         Self {
             at_start: AtStart::of(config),
             place: source.place.clone(),
-            state: Mutex::new(State { tried: source.marks.clone(), running: Running::new(source, config) }),
+            state: Mutex::new(State { tried: source.marks.clone(), running: Running::new(source, config), doors }),
             gateway,
-            tls,
             level,
             keeper,
         }
@@ -139,7 +142,7 @@ impl Reloader {
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                self.take(source, &mut state.running, (cause, consent)).await
+                self.take(source, &mut state, (cause, consent)).await
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
@@ -179,9 +182,10 @@ impl Reloader {
     async fn take(
         &self,
         mut source: Source,
-        running: &mut Running,
+        state: &mut State,
         (cause, consent): (Cause, Consent),
     ) -> Result<Came, Came> {
+        let running = &state.running;
         if source.loaded.text == running.text && source.marks.named() == running.marks.named() {
             return Ok((Reload::Unchanged, Vec::new()));
         }
@@ -190,14 +194,14 @@ impl Reloader {
         if let Some(problem) = growth.filter(|_| is_whole && consent == Consent::Open) {
             return Err((Reload::Refused, vec![problem]));
         }
-        let fit = self.examine(&mut source.loaded, consent).await?;
-        let problems = self.put_into_force(fit, source, running);
-        self.keep(&running.text, cause).await;
+        let fit = self.examine(&mut source.loaded, &state.doors, consent).await?;
+        let problems = self.put_into_force(fit, source, state);
+        self.keep(&state.running.text, cause).await;
         Ok((Reload::Applied, problems))
     }
 
     /// Whether what was read may be put into force.
-    async fn examine(&self, loaded: &mut Loaded, consent: Consent) -> Result<Fit, Came> {
+    async fn examine(&self, loaded: &mut Loaded, doors: &Doors, consent: Consent) -> Result<Fit, Came> {
         let problems = std::mem::take(&mut loaded.problems);
         let Some(config) = loaded.config.take() else {
             return Err((Reload::Invalid, problems));
@@ -207,16 +211,20 @@ impl Reloader {
         if let Some(problem) = silence.filter(|_| consent == Consent::Open) {
             return Err((Reload::Refused, vec![problem]));
         }
-        Ok(Fit { config, ready, problems })
+        let Ready { snapshot, certificates } = ready;
+        // Last, since a bound port is the first thing that anybody outside could see.
+        let changes = doors.prepare(&config, certificates).map_err(|in_the_way| (Reload::Invalid, in_the_way))?;
+        Ok(Fit { config, snapshot, changes, problems })
     }
 
     /// From now on it is what runs. Gives what is to be said about it.
-    fn put_into_force(&self, fit: Fit, source: Source, running: &mut Running) -> Vec<Problem> {
-        let Fit { config, ready, mut problems } = fit;
-        self.tls.show(ready.certificates);
+    fn put_into_force(&self, fit: Fit, source: Source, state: &mut State) -> Vec<Problem> {
+        let Fit { config, snapshot, changes, mut problems } = fit;
         self.level.follow(&config.telemetry);
-        self.gateway.replace(ready.snapshot);
-        *running = Running::new(source, &config);
+        self.gateway.replace(snapshot);
+        // After the snapshot: who comes in by a new port meets what was meant for it.
+        state.doors.change(changes);
+        state.running = Running::new(source, &config);
         problems.splice(0..0, self.at_start.warnings(&config));
         problems
     }

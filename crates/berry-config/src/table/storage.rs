@@ -21,7 +21,7 @@ pub(crate) static TABLE: Table = Table::new(
 
 pub(crate) fn build(t: &Checked, reader: &Reader<'_>) -> PathBuf {
     let written = t.has("path").then(|| t.text("path")).flatten();
-    reader.resolve(Path::new(&place(written.as_deref())))
+    reader.resolve(place(written.as_deref())).components().collect()
 }
 
 /// The data directory of a configuration file, also of one that does not hold: as far as it can be read, it says where.
@@ -35,7 +35,7 @@ pub fn data_directory(file: &Path) -> PathBuf {
         },
         _ => None,
     };
-    file.parent().unwrap_or(Path::new("")).join(place(written))
+    file.parent().unwrap_or(Path::new("")).join(place(written)).components().collect()
 }
 
 /// Where it is by what is written, seen from the file's folder.

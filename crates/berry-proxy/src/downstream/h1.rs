@@ -61,7 +61,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: SocketAddr) -> Ended
         is_first: true,
         worker,
     };
-    connection.request.is_late = connection.is_draining();
+    connection.request.is_late = connection.place.is_draining();
     loop {
         match connection.next().await {
             Next::Request => {}
@@ -92,17 +92,13 @@ impl Connection {
             Handled::Panicked(answer) => (answer, false),
         };
         // A body that was not read is skipped if it is here already; else the connection cannot go on.
-        let keep = is_sound && self.wire.skip_body() && self.request.head.keep_alive && !self.is_draining();
+        let keep = is_sound && self.wire.skip_body() && self.request.head.keep_alive && !self.place.is_draining();
         relay::relay(&mut self.wire, &self.request, answer, keep).await && keep
     }
 
     /// Whether the connection must not wait for its next request any longer.
     fn must_close(&mut self, cx: &Context<'_>) -> bool {
         self.place.rest(cx, self.idle_since) || (!self.request.is_late && self.place.poll_draining(cx))
-    }
-
-    fn is_draining(&self) -> bool {
-        self.worker.gateway.phase() == crate::gateway::Phase::Draining
     }
 
     /// Waits for the next request's head.

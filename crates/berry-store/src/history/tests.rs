@@ -44,7 +44,7 @@ fn what_is_kept_comes_back_the_latest_first_with_what_changed() {
     let all = archive.all().unwrap();
     assert_eq!(all.iter().map(|kept| kept.generation).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(archive.last().unwrap().as_ref(), all.first());
-    assert_eq!((all[1].diff.as_str(), all[1].time.as_str()), ("", "2023-11-14T22:13:20Z"));
+    assert_eq!((all[1].diff.as_str(), all[1].time.as_str()), ("", "2023-11-14T22:13:20.000Z"));
     assert!(all[0].diff.ends_with("-[models.m]\n+[models.n]\n"), "{}", all[0].diff);
     assert_eq!(archive.text(1).unwrap(), text("m"));
     assert!(archive.has(&text("n")).unwrap() && !archive.has(&text("o")).unwrap());
@@ -113,7 +113,7 @@ fn a_start_with_the_same_text_is_noted_and_is_no_new_generation() {
     let kept = history.keep(new(1, "m")).unwrap();
     history.note_start(kept, 1_700_000_001_000).unwrap();
     let all = history.archive().all().unwrap();
-    assert_eq!((all.len(), all[0].started.as_deref()), (1, Some("2023-11-14T22:13:21Z")));
+    assert_eq!((all.len(), all[0].started.as_deref()), (1, Some("2023-11-14T22:13:21.000Z")));
 }
 
 #[test]

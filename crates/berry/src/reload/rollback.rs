@@ -25,7 +25,7 @@ impl Reloader {
         if text == state.running.text && text == found.loaded.text {
             return Ok(self.conclude(Reload::Unchanged, Vec::new(), origin));
         }
-        let fit = match self.examine(&mut loaded, consent).await {
+        let fit = match self.examine(&mut loaded, &state.doors, consent).await {
             Ok(fit) => fit,
             Err((reload, problems)) => return Ok(self.conclude(reload, problems, origin)),
         };
@@ -45,7 +45,7 @@ impl Reloader {
         })
         .await?;
         state.tried = written.marks.clone();
-        let problems = self.put_into_force(fit, written, &mut state.running);
+        let problems = self.put_into_force(fit, written, &mut state);
         Ok(self.conclude(Reload::Applied, problems, origin))
     }
 }

@@ -74,7 +74,7 @@ fn row(kept: &Kept) -> [String; 6] {
     let changed = if kept.diff.is_empty() { "-".to_owned() } else { format!("+{} -{}", lines('+'), lines('-')) };
     [
         kept.generation.to_string(),
-        kept.time.clone(),
+        seconds(&kept.time),
         kept.origin.clone(),
         kept.author.clone().unwrap_or_else(|| "-".to_owned()),
         changed,
@@ -82,11 +82,16 @@ fn row(kept: &Kept) -> [String; 6] {
     ]
 }
 
+/// A time without its parts of a second.
+fn seconds(time: &str) -> String {
+    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
+}
+
 fn remark(kept: &Kept) -> String {
     let restores = kept.restores.map(|generation| format!("  back to {generation}"));
     let replaced =
         kept.has_replaced.then(|| format!("  what it replaced never ran: show {} --replaced", kept.generation));
-    let started = kept.started.as_ref().map(|time| format!("  started again {time}"));
+    let started = kept.started.as_ref().map(|time| format!("  started again {}", seconds(time)));
     [restores, replaced, started].into_iter().flatten().collect()
 }
 
