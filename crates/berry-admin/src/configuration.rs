@@ -1,5 +1,6 @@
 //! What the admin API asks of the configuration. Whoever knows the file answers: here nothing is read or judged.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -41,6 +42,13 @@ pub enum Refusal {
     Unknown(String),
     /// What it takes on this machine stands in the way, such as a file that cannot be written.
     InTheWay(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Refusal::Unknown(message) | Refusal::InTheWay(message)) = self;
+        f.write_str(message)
+    }
 }
 
 /// What came of a reload.

@@ -141,6 +141,8 @@ pub enum LogFormat {
 pub struct Changes {
     /// Whether a changed file is read again by itself.
     pub watch: bool,
+    /// Whether a change under which far more calls fail is taken back.
+    pub auto_rollback: bool,
 }
 
 /// `[providers.ID]`

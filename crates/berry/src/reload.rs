@@ -6,6 +6,7 @@ mod keeper;
 mod listeners;
 mod rollback;
 mod source;
+mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use listeners::Changes;
 pub(crate) use listeners::Doors;
 use source::Marks;
 pub(crate) use source::{Place, Source};
+use trial::Trial;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +58,7 @@ pub(crate) struct Reloader {
 struct State {
     running: Running,
     doors: Doors,
+    trial: Trial,
     /// What the files were like when they were last read, whatever came of it.
     tried: Marks,
 }
@@ -104,7 +107,12 @@ impl Reloader {
         Self {
             at_start: AtStart::of(config),
             place: source.place.clone(),
-            state: Mutex::new(State { tried: source.marks.clone(), running: Running::new(source, config), doors }),
+            state: Mutex::new(State {
+                tried: source.marks.clone(),
+                running: Running::new(source, config),
+                doors,
+                trial: Trial::default(),
+            }),
             gateway,
             level,
             keeper,
@@ -122,6 +130,7 @@ impl Reloader {
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
+                    self.look_after().await;
                     if self.has_changed().await {
                         self.reload(Cause::of("file"), Consent::Open).await;
                     }
@@ -195,7 +204,11 @@ impl Reloader {
             return Err((Reload::Refused, vec![problem]));
         }
         let fit = self.examine(&mut source.loaded, &state.doors, consent).await?;
+        let (former, is_on_trial) = (self.gateway.generation(), fit.config.changes.auto_rollback);
         let problems = self.put_into_force(fit, source, state);
+        if is_on_trial {
+            state.trial.begin(&self.gateway, former, &state.running.text);
+        }
         self.keep(&state.running.text, cause).await;
         Ok((Reload::Applied, problems))
     }
@@ -224,6 +237,9 @@ impl Reloader {
         self.gateway.replace(snapshot);
         // After the snapshot: who comes in by a new port meets what was meant for it.
         state.doors.change(changes);
+        if !config.changes.auto_rollback {
+            state.trial.end();
+        }
         state.running = Running::new(source, &config);
         problems.splice(0..0, self.at_start.warnings(&config));
         problems

@@ -172,7 +172,8 @@ pub(super) fn refuse(error: HistoryError) -> Refusal {
     }
 }
 
-fn tell(error: &HistoryError, generation: u64) {
+/// A generation runs and is not kept.
+pub(super) fn tell(error: &HistoryError, generation: u64) {
     let remedy = error.remedy();
     tracing::error!(generation, %error, remedy, "this generation is not kept in the history; the gateway goes on");
 }

@@ -6,7 +6,8 @@ use berry_admin::Refusal;
 use berry_config::load;
 use berry_proxy::Reload;
 
-use super::keeper::refuse;
+use super::keeper::{refuse, tell};
+use super::trial::AUTO_ROLLBACK;
 use super::{Cause, Consent, Reloader, Source, Verdict, blocking};
 use crate::files;
 
@@ -31,20 +32,36 @@ impl Reloader {
         };
         let (keeper, place, generation) = (self.keeper.clone(), self.place.clone(), self.gateway.generation() + 1);
         let now = self.gateway.clock().unix_millis();
-        let written = blocking(move || {
+        // Nobody is there to whom a refusal could be told.
+        let goes_on = origin == AUTO_ROLLBACK;
+        let (written, is_kept) = blocking(move || {
             // Before the file: what cannot be written down is not done.
-            keeper.keep_restored(generation, (to, &text), &found.loaded.text, (cause, now)).map_err(refuse)?;
-            files::put_back(&place.path, text.expose(), to).map_err(|failure| {
-                keeper.forget(generation);
-                Refusal::InTheWay(failure.line())
-            })?;
+            let kept = keeper.keep_restored(generation, (to, &text), &found.loaded.text, (cause, now));
+            let is_kept = kept.is_ok();
+            if let Err(error) = kept {
+                if !goes_on {
+                    return Err(refuse(error));
+                }
+                tell(&error, generation);
+            }
+            if let Err(failure) = files::put_back(&place.path, text.expose(), to) {
+                if !goes_on {
+                    keeper.forget(generation);
+                    return Err(Refusal::InTheWay(failure.line()));
+                }
+                tracing::error!("the file still holds what was taken back, for the next start: {}", failure.line());
+            }
             // So that its own writing is not taken for a change. One that comes in between is.
             let again = Source::read(&place, &found.marks);
             let marks = if again.loaded.text == text { again.marks } else { found.marks };
-            Ok(Source { place, loaded, marks })
+            Ok((Source { place, loaded, marks }, is_kept))
         })
         .await?;
+        if !is_kept {
+            self.gateway.count_unkept();
+        }
         state.tried = written.marks.clone();
+        state.trial.end();
         let problems = self.put_into_force(fit, written, &mut state);
         Ok(self.conclude(Reload::Applied, problems, origin))
     }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use berry_config::{Config, Loaded, load_file};
+use berry_config::{Config, Loaded, data_directory, load, load_file};
+use berry_store::{Archive, HistoryError};
 
 use crate::outcome::{Failure, Status};
 
@@ -59,6 +60,21 @@ impl Source {
         let loaded = place.over(load_file(&place.path));
         let marks = before.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
         Self { place: place.clone(), loaded, marks }
+    }
+
+    /// In the place of a file that does not hold, the generation that ran last. The file is read again when it changes.
+    pub(crate) fn last_good(self) -> Result<Self, Failure> {
+        let Self { place, marks, .. } = self;
+        let archive = Archive::of(&data_directory(&place.path));
+        let refuse = |error: HistoryError| Failure::with(Status::BadConfig, &error, error.remedy());
+        let last = archive.last().map_err(refuse)?.ok_or_else(|| {
+            let message = "the configuration does not hold, and none is known that ran before";
+            Failure::with(Status::BadConfig, message, "see `berry check`, and mend the file")
+        })?;
+        let text = archive.text(last.generation).map_err(refuse)?;
+        let loaded = place.over(load(text.expose(), &place.path));
+        let marks = marks.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
+        Ok(Self { place, loaded, marks })
     }
 
     /// The checked configuration.

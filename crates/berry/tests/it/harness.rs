@@ -304,7 +304,10 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn serve(config: &Path) -> Self {
-        let running = Running::start(&mut berry(&["serve", "--config", &config.display().to_string()]));
+        Self::of(Running::start(&mut berry(&["serve", "--config", &config.display().to_string()])))
+    }
+
+    pub(crate) fn of(running: Running) -> Self {
         let (data, admin) = running.addresses();
         Self { running, data, admin }
     }

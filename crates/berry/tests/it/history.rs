@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Ended, Folder, Gateway, Running, TOKEN, USER_TOKEN, berry, config, get, receive, replace, run, send,
+    Ended, Folder, Gateway, Running, TOKEN, USER_TOKEN, berry, chat, config, get, receive, replace, run, send,
 };
 
 const KEY: &str = "sk-of-a-simulated-provider";
@@ -288,4 +288,50 @@ fn a_service_keeps_its_data_where_its_manager_says() {
     let running = Running::start(command.env("STATE_DIRECTORY", &state));
     running.addresses();
     assert!(state.join("history").is_dir() && !folder.path().join("data").exists());
+}
+
+#[test]
+fn what_ran_last_stands_in_for_a_file_that_does_not_hold_if_that_is_asked_for() {
+    let folder = Folder::with(&with_model("one"));
+    let serve = || berry(&["serve", "--last-good", "--config", &folder.config_text()]);
+    fs::write(folder.config(), "oh = [no").unwrap();
+    let none = Ended::of(serve().output().unwrap());
+    assert!(none.status == Some(78) && none.stderr.contains("none is known that ran before"), "{none:?}");
+    fs::write(folder.config(), with_model("one")).unwrap();
+    assert_eq!(Gateway::serve(&folder.config()).running.end(), Some(0));
+    fs::write(folder.config(), "oh = [no").unwrap();
+    assert_eq!(run(&["serve", "--config", &folder.config_text()]).status, Some(78));
+    let gateway = Gateway::of(Running::start(&mut serve()));
+    assert_eq!(gateway.generation(), 1);
+    gateway.running.stderr.line_with("starting with the one that ran last");
+    fs::write(folder.config(), with_model("two")).unwrap();
+    wait_for(&gateway, 2);
+}
+
+#[test]
+fn a_change_under_which_calls_fail_is_taken_back_once() {
+    let (_mock, url) = Running::mock(&[]);
+    let text = |backend: &str| {
+        config(&url, &[("m", backend)], "[config]\nauto_rollback = true\nwatch = false\n[settings]\nmax_retries = 0")
+    };
+    let folder = Folder::with(&text("mock-ok"));
+    let gateway = Gateway::serve(&folder.config());
+    let ask = || (0..60).filter(|_| receive(chat(&gateway.data, "m", "false")).status == 200).count();
+    // So that its figures have a beginning.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(ask(), 60);
+    fs::write(folder.config(), text("mock-500")).unwrap();
+    assert_eq!(gateway.post("/admin/reload-config", "").json()["generation"], 2);
+    assert_eq!(ask(), 0);
+    wait_for(&gateway, 3);
+    assert!(gateway.running.stderr.line_with("going back").contains("back_to=1"));
+    assert_eq!(listed(&folder)[0], json!([3, "auto_rollback", null, 1]));
+    assert_eq!(fs::read_to_string(folder.config()).unwrap(), text("mock-ok"));
+    assert_eq!(ask(), 60);
+    // Who puts it there again means it.
+    fs::write(folder.config(), text("mock-500")).unwrap();
+    assert_eq!(gateway.post("/admin/reload-config", "").json()["generation"], 4);
+    assert_eq!(ask(), 0);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(gateway.generation(), 4);
 }
