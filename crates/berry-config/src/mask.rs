@@ -34,10 +34,14 @@ pub(crate) fn broken_line(text: &str, offset: usize) -> Vec<Range<usize>> {
 pub(crate) fn comment(text: &str, at: Range<usize>) -> Vec<Range<usize>> {
     let line = &text[at.clone()];
     let mut masks = broken_line(line, 0);
-    let named = words(line).find(|(word, _)| is_secret(word)).map(|(_, word)| word.end);
-    if let Some(after) = named.and_then(|end| line[end..].find([':', '=']).map(|sign| end + sign + 1)) {
-        let value = line[after..].trim_start();
-        masks.push(line.len() - value.len()..line.len());
+    if let Some(end) = words(line).find(|(word, _)| is_secret(word)).map(|(_, word)| word.end) {
+        if let Some(sign) = line[end..].find([':', '=']) {
+            let value = line[end + sign + 1..].trim_start();
+            masks.push(line.len() - value.len()..line.len());
+        }
+        // In a sentence, what is no plain word.
+        let is_plain = |word: &str| word.chars().all(|c| c.is_alphabetic() || c == '-');
+        masks.extend(words(line).filter(|(word, at)| at.start > end && !is_plain(word)).map(|(_, at)| at));
     }
     masks.into_iter().map(|mask| at.start + mask.start..at.start + mask.end).collect()
 }

@@ -123,6 +123,7 @@ mod tests {
 
     const TEXT: &str = "\
 # The old api_key: hunter2 hunter3
+# and the password of the proxy was hunter11, see the wiki
 [providers.a] # \"quoted\"
 base_url = \"http://127.0.0.1:1/v1\" # token=hunter4
 api_key = \"hunter5 # hunter6\"
@@ -140,7 +141,12 @@ token = \"sealed:v1:hunter10:x\"
         let shown = redacted(TEXT, Path::new("config.toml"));
         assert!(!shown.contains("hunter"), "{shown}");
         assert_eq!(shown.lines().count(), TEXT.lines().count());
-        for kept in ["base_url = \"http://127.0.0.1:1/v1\"", "name = \"a # b\" # plain words", "[users.u]"] {
+        for kept in [
+            "base_url = \"http://127.0.0.1:1/v1\"",
+            "name = \"a # b\" # plain words",
+            "[users.u]",
+            "# and the password of the proxy was ***, see the wiki",
+        ] {
             assert!(shown.lines().any(|line| line.starts_with(kept)), "{kept}: {shown}");
         }
         let broken = redacted(&TEXT.replace("[users.u]", "[users.u"), Path::new("config.toml"));
@@ -154,7 +160,7 @@ token = \"sealed:v1:hunter10:x\"
         assert!(!diff.contains("hunter"), "{diff}");
         assert!(diff.contains("\n-api_key = ***\n+api_key = ***\n"), "{diff}");
         assert!(
-            diff.starts_with("@@ -1,11 +1,11 @@\n") && diff.contains("+name = \"a # b\" # other words\n"),
+            diff.starts_with("@@ -2,11 +2,11 @@\n") && diff.contains("+name = \"a # b\" # other words\n"),
             "{diff}"
         );
         assert_eq!(redacted_diff(TEXT, TEXT, Path::new("config.toml")), "");

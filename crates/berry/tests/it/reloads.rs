@@ -6,10 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Folder, Gateway, Running, TOKEN, chat, config, get, receive, replace};
-use crate::load::{by_length, tell};
+use crate::load::{by_length, resident_bytes, tell};
 
 /// A configuration in which provider and model are of one name: an answer from a mixture of two would show it.
 fn version(url: &str, name: &str) -> String {
@@ -17,6 +17,9 @@ fn version(url: &str, name: &str) -> String {
         .replace("mock\"", &format!("{name}\""))
         .replace("[providers.mock]", &format!("[providers.{name}]"))
 }
+
+/// Between the requests of a client: the journal of the simulated provider keeps each of them in memory.
+const PACE: Duration = Duration::from_millis(5);
 
 /// A way to spoil a file that would hold.
 type Spoil = fn(&Path, &str);
@@ -49,7 +52,7 @@ fn many_backends(text: &str) -> String {
 
 #[test]
 fn under_load_no_request_fails_and_each_sees_one_generation_whatever_is_written() {
-    let (_mock, url) = Running::mock(&["--journal", "10000000"]);
+    let (_mock, url) = Running::mock(&["--journal", "1000000"]);
     let folder = Folder::with(&version(&url, "a"));
     let gateway = Gateway::serve(&folder.config());
     let over = Arc::new(AtomicBool::new(false));
@@ -62,6 +65,7 @@ fn under_load_no_request_fails_and_each_sees_one_generation_whatever_is_written(
                     let answer = receive(chat(&address, "m", "false"));
                     let backend = answer.header("berry-backend").unwrap_or_default().to_owned();
                     seen.lock().unwrap().push((answer.status, backend));
+                    std::thread::sleep(PACE);
                 }
             })
         })
@@ -76,7 +80,7 @@ fn under_load_no_request_fails_and_each_sees_one_generation_whatever_is_written(
         let report = gateway.post("/admin/reload-config", "").json();
         assert_eq!(report["result"], "applied", "after {way}, round {round}: {report}");
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let (seconds, memory) = (began.elapsed().as_secs_f64(), resident_bytes(&gateway.running) >> 20);
     over.store(true, SeqCst);
     clients.into_iter().for_each(|client| client.join().unwrap());
     let seen = seen.lock().unwrap();
@@ -84,7 +88,8 @@ fn under_load_no_request_fails_and_each_sees_one_generation_whatever_is_written(
     let failed = seen.iter().filter(|(status, _)| *status != 200).count();
     let mixed = seen.len() - failed - of("a/a") - of("b/b");
     tell(format!(
-        "{} reloads in {seconds:.0} s, {rounds} of them of files broken in {} ways; {} requests, {failed} failed, {mixed} mixed",
+        "{} reloads in {seconds:.0} s, {rounds} of them of files broken in {} ways; {} requests, {failed} failed, {mixed} mixed; \
+         {memory} MiB in the end",
         rounds * 2,
         WAYS.len(),
         seen.len()
