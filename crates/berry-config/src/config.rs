@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berry_policy::{RequestLimits, SmartAi, Strategy};
+use berry_policy::{SmartAi, Strategy, WindowLimits};
 use berry_vocab::{ModelId, Protocol, ProviderId, Secret, UserId};
 use berry_wire::BaseUrl;
 
@@ -58,8 +58,22 @@ pub struct Settings {
     pub retry_budget_per_second: f64,
     /// Time after which a waiting stream gets a comment; `None`: never.
     pub stream_keepalive: Option<Duration>,
+    /// For whom streams are asked to report their usage.
+    pub ask_usage: AskUsage,
     /// `[settings.smart_ai]`
     pub smart_ai: SmartAi,
+}
+
+/// `ask_usage`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AskUsage {
+    /// Where tokens are limited.
+    #[default]
+    Limited,
+    /// For all.
+    Always,
+    /// For nobody.
+    Never,
 }
 
 /// Timeouts, each unset unless its table sets it. The nearest wins: model, then provider, then settings.
@@ -171,8 +185,8 @@ pub struct Provider {
     pub max_retries: Option<u8>,
     /// Timeouts of its own.
     pub timeouts: Timeouts,
-    /// Requests at once, over all its keys and models, at least 1; `None`: no limit.
-    pub max_concurrent: Option<u32>,
+    /// What it is asked for in a time, and at once, over all its keys and models.
+    pub rate_limit: RateLimit,
     /// Whether the number of requests at once follows its rate limits and overload.
     pub adaptive_concurrency: bool,
     /// How connections to it are made and kept.
@@ -244,8 +258,8 @@ pub struct Model {
     pub backends: Vec<Backend>,
     /// Timeouts of its own.
     pub timeouts: Timeouts,
-    /// Requests at once, over all its backends, at least 1; `None`: no limit.
-    pub max_concurrent: Option<u32>,
+    /// What it is asked for in a time, and at once, over all its backends.
+    pub rate_limit: RateLimit,
     /// A second request when the first is slow; `None`: never.
     pub hedge: Option<Hedge>,
 }
@@ -326,12 +340,14 @@ pub struct User {
     pub rate_limit: RateLimit,
 }
 
-/// `[users.ID.rate_limit]`, and `max_concurrent_requests` of the user
+/// `rate_limit` of a user, a provider or a model, and its `max_concurrent_requests`
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RateLimit {
     /// Requests in a time.
-    pub requests: RequestLimits,
+    pub requests: WindowLimits,
+    /// Tokens in a time, in and out.
+    pub tokens: WindowLimits,
     /// Requests at once, at least 1; `None`: no limit.
     pub concurrent_requests: Option<u32>,
 }

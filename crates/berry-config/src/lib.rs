@@ -31,8 +31,8 @@ mod starter;
 mod table;
 
 pub use config::{
-    Admin, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider, ProxyScheme,
-    ProxyUrl, RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
+    Admin, AskUsage, Backend, Billing, Changes, Config, Connection, Hedge, HedgeAfter, LogFormat, Model, Provider,
+    ProxyScheme, ProxyUrl, RateLimit, Server, Settings, Telemetry, Timeouts, TlsFiles, User, UserToken,
 };
 pub use key_file::{KeyFileFault, read_keys};
 pub use listen::{ListenError, parse_listen};

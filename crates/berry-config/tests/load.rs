@@ -187,8 +187,11 @@ fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
     assert_eq!((plain.settings.retry_budget_percent, plain.settings.retry_budget_per_second), (20.0, 10.0));
     assert_eq!(plain.settings.stream_keepalive, None);
     assert_eq!((plain.server.max_in_flight, plain.server.max_body_memory), (None, 1 << 30));
-    assert_eq!((plain.providers[0].max_concurrent, plain.providers[0].adaptive_concurrency), (None, true));
-    assert_eq!((plain.models[0].max_concurrent, plain.models[0].hedge), (None, None));
+    assert_eq!(
+        (plain.providers[0].rate_limit.concurrent_requests, plain.providers[0].adaptive_concurrency),
+        (None, true)
+    );
+    assert_eq!((plain.models[0].rate_limit.concurrent_requests, plain.models[0].hedge), (None, None));
     let text = GOOD
         .replace(
             "[models.gpt]",
@@ -203,8 +206,11 @@ fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
     assert_eq!((config.settings.retry_budget_percent, config.settings.retry_budget_per_second), (0.0, 0.5));
     assert_eq!(config.settings.stream_keepalive, Some(Duration::from_secs(15)));
     assert_eq!((config.server.max_in_flight, config.server.max_body_memory), (Some(7), 64 << 20));
-    assert_eq!((config.providers[0].max_concurrent, config.providers[0].adaptive_concurrency), (Some(8), false));
-    assert_eq!(config.models[0].max_concurrent, Some(9));
+    assert_eq!(
+        (config.providers[0].rate_limit.concurrent_requests, config.providers[0].adaptive_concurrency),
+        (Some(8), false)
+    );
+    assert_eq!(config.models[0].rate_limit.concurrent_requests, Some(9));
     for (written, after, max_share) in [
         ("{}", HedgeAfter::P95, 0.05),
         ("{ after_ms = \"p95\", max_share = 1 }", HedgeAfter::P95, 1.0),
@@ -382,7 +388,17 @@ fn a_user_has_one_limit_of_requests_at_once_whichever_name_it_is_given_by() {
 }
 
 #[test]
-fn limits_of_tokens_are_known_and_said_not_to_hold_yet() {
-    let told = messages(&format!("{GOOD}[users.me.rate_limit]\ntokens_per_minute = 1000\nrequests_per_minute = 9"));
-    assert_eq!(told, ["`tokens_per_minute` is accepted but not in effect yet in this version"]);
+fn providers_and_models_may_be_limited_as_users_are() {
+    let limits = "requests_per_minute = 9\ntokens_per_day = 1000";
+    let text = GOOD.replace("[users.me]", &format!("[providers.openai.rate_limit]\n{limits}\n[users.me]"));
+    let loaded = load(&format!("{text}[users.me.rate_limit]\n{limits}"), Path::new("config.toml"));
+    assert_eq!(loaded.problems, []);
+    let config = loaded.config.unwrap();
+    for limits in [config.providers[0].rate_limit, config.users[0].rate_limit] {
+        let counts = [limits.requests.per_minute, limits.tokens.per_minute, limits.tokens.per_day];
+        assert_eq!(counts.map(|count| count.map(|count| count.get())), [Some(9), None, Some(1000)]);
+    }
+    let contradicting = "tokens_per_minute = 1000\ntokens_per_day = 10";
+    let text = GOOD.replace("[users.me]", &format!("[providers.openai.rate_limit]\n{contradicting}\n[users.me]"));
+    assert_eq!(messages(&text), ["`tokens_per_day` is less than `tokens_per_minute`"]);
 }

@@ -64,6 +64,8 @@ pub struct Health {
     state: State,
     failures_in_a_row: u32,
     hard_in_a_row: u32,
+    /// Of the failures in a row, those of active checks.
+    by_checks: u32,
     /// How often it has opened since it was last healthy.
     openings: u32,
     window: Window,
@@ -111,7 +113,14 @@ impl Default for Health {
 impl Health {
     /// A backend that nobody has used yet.
     pub fn new() -> Self {
-        Self { state: State::Healthy, failures_in_a_row: 0, hard_in_a_row: 0, openings: 0, window: Window::default() }
+        Self {
+            state: State::Healthy,
+            failures_in_a_row: 0,
+            hard_in_a_row: 0,
+            by_checks: 0,
+            openings: 0,
+            window: Window::default(),
+        }
     }
 
     /// The state now. An open time that is over has become a ramp.
@@ -151,9 +160,16 @@ impl Health {
         }
         self.failures_in_a_row = 0;
         self.hard_in_a_row = 0;
+        self.by_checks = 0;
     }
 
-    /// A request, or an active check, failed. `may_open` is [`may_open_soft`]'s answer; hard failures open regardless.
+    /// An active check failed.
+    pub fn record_check_failure(&mut self, kind: FailureKind, may_open: bool, now: Moment, rules: &HealthRules) {
+        self.by_checks = self.by_checks.saturating_add(1);
+        self.record_failure(kind, may_open, now, rules);
+    }
+
+    /// A request failed. `may_open` is [`may_open_soft`]'s answer; hard failures open regardless.
     pub fn record_failure(&mut self, kind: FailureKind, may_open: bool, now: Moment, rules: &HealthRules) {
         self.state = self.state(now);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -170,11 +186,17 @@ impl Health {
         }
     }
 
-    /// An active check succeeded: an open backend may prove itself on real traffic. In any other state a check tells nothing
-    /// that traffic does not tell better.
-    pub fn record_check_success(&mut self, now: Moment) {
-        if let State::Open { .. } = self.state(now) {
-            self.state = State::Ramp { successes: 0 };
+    /// An active check succeeded. `may_ramp`: whether it lets an open backend prove itself on real traffic. In any other state
+    /// a check takes back what other checks have said, and that nobody is there; the rest traffic tells better.
+    pub fn record_check_success(&mut self, may_ramp: bool, now: Moment) {
+        match self.state(now) {
+            State::Open { .. } if may_ramp => self.state = State::Ramp { successes: 0 },
+            State::Open { .. } => {}
+            State::Healthy | State::Ramp { .. } => {
+                self.failures_in_a_row = self.failures_in_a_row.saturating_sub(self.by_checks);
+                self.by_checks = 0;
+                self.hard_in_a_row = 0;
+            }
         }
     }
 

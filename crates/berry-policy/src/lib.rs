@@ -3,7 +3,7 @@
 //! ([`Moment`](berry_vocab::Moment)) and dice ([`Dice`](berry_vocab::Dice)) are arguments.
 //!
 //! It knows numbers about backends. It must not know what a backend is: no HTTP, no protocol, no configuration file, no lock.
-//! Who holds these values (and under which lock) is the caller's affair; but [`RequestRate`] may be shared as it is.
+//! Who holds these values (and under which lock) is the caller's affair; but [`Rate`] may be shared as it is.
 
 mod balance;
 mod bucket;
@@ -36,7 +36,7 @@ pub use health::{Health, HealthRules, State, may_open_soft, panic_pick};
 pub use hedge::{HedgeAfter, HedgeBudget, HedgeRules};
 pub use keys::{KeyStanding, Quarantine, is_last_usable, key_soonest, pick_key};
 pub use latency::Latencies;
-pub use limit::{RequestLimits, RequestRate, Window, WindowStanding, WindowStandings};
+pub use limit::{Quantity, Rate, Window, WindowLimits, WindowStanding, WindowStandings};
 pub use outcome::{FailureKind, OutcomeClass};
 pub use relapse::{Calls, Probation, RecentCalls, Standing};
 pub use retry::{Visits, backoff};

@@ -112,6 +112,8 @@ pub(crate) struct Streamed {
     pub(crate) operation: Operation,
     pub(crate) limits: Limits,
     pub(crate) maker: Maker,
+    /// Whether what it costs is counted.
+    pub(crate) counts: bool,
 }
 
 impl Streamed {

@@ -151,7 +151,9 @@ impl Job {
     fn record(&self, target: &Target, model: &Model, reply: &Reply, is_listed: bool) {
         let now = self.worker.now();
         let failure = reply.fault.filter(|fault| self.counts(*fault)).and_then(|fault| fault.meaning().failure);
-        let cooldown = reply.fault.and_then(|fault| fault.meaning().cooldown(reply.wait));
+        // The limit of lists is not that of chats.
+        let of_chats = reply.fault.filter(|_| self.check == Check::OneToken);
+        let cooldown = of_chats.and_then(|fault| fault.meaning().cooldown(reply.wait));
         if let (Some(cooldown), Some(_)) = (cooldown, reply.wait) {
             target.live.cool_down(reply.account, cooldown, now);
         }

@@ -4,6 +4,7 @@
 mod accounts;
 mod backend;
 mod bound;
+mod meter;
 mod model;
 mod room;
 mod user;
@@ -20,9 +21,11 @@ use crate::upstream::Endpoint;
 
 pub(crate) use accounts::Accounts;
 pub use accounts::ProviderLive;
+pub(crate) use backend::{Age, CheckOutcome, Ending};
 pub use backend::{BackendLive, Numbers, Standing};
-pub(crate) use backend::{CheckOutcome, Ending};
 pub(crate) use bound::{Bound, BoundTo, Carried};
+pub(crate) use meter::Meter;
+pub(crate) use meter::is_metered;
 pub use model::ModelLive;
 pub(crate) use room::{Full, Room, Slot, Slots};
 pub use user::{UserLimit, UserLive};

@@ -15,7 +15,7 @@ use crate::answer::{Answer, Content, refusal};
 use crate::client::{BodyError, Client, Request};
 use crate::pages;
 use crate::routes::{self, Target};
-use crate::station::call::{self, Inquiry, NoAnswer};
+use crate::station::call::{self, Inquiry, NoAnswer, Tap};
 use crate::station::{Outcome, Ticket, admit, identify, limit, route, vigil};
 use crate::worker::Worker;
 
@@ -74,7 +74,10 @@ impl Prepared {
         ticket: &mut Ticket,
     ) -> Result<Parts, NoAnswer> {
         let memory = ticket.worker.gateway.body_memory.clone();
-        let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body };
+        let tap =
+            (ticket.estimate.is_some() || self.asked.adds_usage).then_some(Tap { is_unasked: self.asked.adds_usage });
+        let is_promised = ticket.is_promised.clone();
+        let inquiry = Inquiry { request, call, asked: &self.asked, body: self.body, tap, is_promised };
         let size = inquiry.body.len() as u64;
         let calling = pin!(call::call(&inquiry, &self.plan, client, ticket));
         memory.pressure.unless_given_up(size, calling).await
@@ -136,13 +139,14 @@ async fn let_in<C: Client>(
     let mut allowance = ticket.worker.gateway.body_memory.allow(snapshot.max_body_bytes, snapshot.max_body_memory);
     let body = client.read_body(&mut allowance).await?; // 3 read
     ticket.slots.gateway = admit::gateway(client, ticket).await?; // 4 admit: the whole gateway
-    let asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
+    let mut asked = berry_wire::read(call, request.text_field("content-type"), &body)?;
 
     let forced = forced_backend(request, &asked)?;
     ticket.model = snapshot.model(&asked.model).filter(|model| user.may_use(&model.id)).cloned();
     let plan = route::plan(&snapshot, user, call, &asked, forced)?; // 5 route
+    limit::tokens((call, &mut asked), &body, &plan, ticket)?; // 4 admit: the user's tokens, now that they can be estimated
 
-    // Tokens and budgets take their place here, holding a reservation in the ticket.
+    // Budgets take their place here, holding a reservation in the ticket as tokens do.
 
     // 6 recall: a cache, and joining an identical request in flight, take their place here.
 
@@ -209,9 +213,7 @@ pub(crate) fn push_own_fields(ticket: &Ticket, fields: &mut Vec<u8>) {
     if ticket.dialect == Protocol::Anthropic {
         push_field(fields, b"request-id", ticket.request_id.as_bytes());
     }
-    if let Some(standing) = ticket.rate() {
-        limit::push_standing(&standing, fields);
-    }
+    limit::push_standings(ticket, fields);
     ticket.worker.push_date(ticket.opened_unix_millis / 1000, fields);
 }
 

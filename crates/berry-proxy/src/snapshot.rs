@@ -7,7 +7,7 @@ mod user;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_config::Config;
+use berry_config::{AskUsage, Config};
 use berry_policy::{BudgetRules, HealthRules};
 use berry_vocab::{Moment, ProviderId};
 use foldhash::HashMap;
@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub(crate) check_timeout: Duration,
     /// After what silence a stream that has not begun gets a comment.
     pub(crate) stream_keepalive: Option<Duration>,
+    pub(crate) ask_usage: AskUsage,
+    /// Whether the tokens of any provider or model are limited.
+    pub(crate) limits_backends_tokens: bool,
     predrain: Duration,
     drain: Duration,
 }
@@ -96,6 +99,8 @@ impl Snapshot {
             max_body_memory: config.server.max_body_memory,
             check_timeout: config.settings.health_check_timeout,
             stream_keepalive: config.settings.stream_keepalive,
+            ask_usage: config.settings.ask_usage,
+            limits_backends_tokens: limits_backends_tokens(config),
             predrain: config.server.predrain,
             drain: config.server.drain,
         })
@@ -155,6 +160,12 @@ impl Snapshot {
     pub(crate) fn models(&self) -> &[Arc<Model>] {
         &self.models
     }
+}
+
+fn limits_backends_tokens(config: &Config) -> bool {
+    let mut limits =
+        config.providers.iter().map(|it| &it.rate_limit).chain(config.models.iter().map(|it| &it.rate_limit));
+    limits.any(|limits| !limits.tokens.is_empty())
 }
 
 fn build_providers(

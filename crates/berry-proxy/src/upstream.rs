@@ -88,6 +88,8 @@ pub(crate) enum SendFault {
     Connect(ConnectFault),
     /// No connection came of the attempt to open one that another request made for several.
     NoShare,
+    /// The provider took no more requests on this connection, and has not touched this one.
+    Refused,
     /// The connection ended before the answer's head was complete.
     Disconnected,
     /// What came is no HTTP answer.

@@ -17,7 +17,7 @@ use crate::multipart::{self, Form};
 use crate::percent;
 use crate::pieces::Pieces;
 use crate::route::{Call, Operation};
-use crate::scan::{Scan, ScanError, scan_json, string_value};
+use crate::scan::{Scan, ScanError, each_member, scan_json, string_value};
 
 /// How long a model's or a backend's name may be.
 pub const MAX_MODEL_BYTES: usize = 256;
@@ -31,6 +31,8 @@ pub struct Asked {
     pub stream: bool,
     /// The backend that the client wants to force: a provider's id.
     pub backend: Option<String>,
+    /// Whether Berry asks for usage that the client did not ask for.
+    pub adds_usage: bool,
     /// Where the body changes before it is sent, in the order in which the places stand in it.
     edits: SmallVec<[Edit; 2]>,
 }
@@ -52,6 +54,8 @@ enum With {
     JsonResource,
     /// The model's bytes: a field of a form.
     Text,
+    /// What asks for usage in a stream, be the model what it may.
+    Usage(&'static str),
 }
 
 /// Reads what a call asks for.
@@ -71,7 +75,7 @@ impl Asked {
         let same = model == self.model;
         let mut pieces = Pieces::default();
         let mut done = 0;
-        for edit in self.edits.iter().filter(|edit| !(same && edit.with != With::Nothing)) {
+        for edit in self.edits.iter().filter(|edit| !(same && edit.with.is_of_the_model())) {
             pieces.push(slice(body, done..edit.at.start));
             pieces.push(edit.with.bytes(model));
             done = edit.at.end;
@@ -80,9 +84,22 @@ impl Asked {
         pieces
     }
 
+    /// Asks for the usage of a stream that would not tell it, in the protocol that has a word for that: OpenAI's chats and
+    /// completions. `body` must be the one that was read.
+    pub fn ask_usage(&mut self, operation: Operation, body: &[u8]) {
+        if !self.stream || !matches!(operation, Operation::ChatCompletions | Operation::Completions) {
+            return;
+        }
+        if let Some((at, text)) = usage_edit(body) {
+            self.edits.push(Edit { at, with: With::Usage(text) });
+            self.edits.sort_by_key(|edit| edit.at.start);
+            self.adds_usage = true;
+        }
+    }
+
     fn new(model: String, stream: bool) -> Result<Asked, Failure> {
         check_name(&model, "model")?;
-        Ok(Asked { model, stream, backend: None, edits: SmallVec::new() })
+        Ok(Asked { model, stream, backend: None, adds_usage: false, edits: SmallVec::new() })
     }
 
     fn with_backend(mut self, backend: Option<(String, Range<usize>)>) -> Result<Asked, Failure> {
@@ -97,9 +114,14 @@ impl Asked {
 }
 
 impl With {
+    fn is_of_the_model(self) -> bool {
+        matches!(self, With::Json | With::JsonResource | With::Text)
+    }
+
     fn bytes(self, model: &str) -> Bytes {
         match self {
             With::Nothing => Bytes::new(),
+            With::Usage(text) => Bytes::from_static(text.as_bytes()),
             With::Text => Bytes::copy_from_slice(model.as_bytes()),
             With::Json => Bytes::from(crate::protocol::to_json(&model)),
             With::JsonResource => Bytes::from(crate::protocol::to_json(&resource(model))),
@@ -148,6 +170,44 @@ fn read_form(content_type: &str, body: &[u8]) -> Result<Asked, Failure> {
     let backend =
         backend.map(|field| text_at(body, &field.value, "backend").map(|name| (name, field.cut))).transpose()?;
     asked.with_backend(backend)
+}
+
+/// Where and how a body must change so that it asks for usage; `None`: it does already, or cannot be read.
+fn usage_edit(body: &[u8]) -> Option<(Range<usize>, &'static str)> {
+    let place = |text: &[u8]| {
+        let start = (text.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+        Some(start..start + text.len())
+    };
+    let mut options = None;
+    each_member(body, |name, value| {
+        if name == b"stream_options" {
+            options = Some(value);
+        }
+    })
+    .ok()?;
+    let Some(options) = options else {
+        let first = memchr::memchr(b'{', body)? + 1;
+        return Some((first..first, r#""stream_options":{"include_usage":true},"#));
+    };
+    if options == b"null" {
+        return Some((place(options)?, r#"{"include_usage":true}"#));
+    }
+    let (mut asked, mut is_empty) = (None, true);
+    each_member(options, |name, value| {
+        is_empty = false;
+        if name == b"include_usage" {
+            asked = Some(value);
+        }
+    })
+    .ok()?;
+    match asked {
+        Some(b"true") => None,
+        Some(other) => Some((place(other)?, "true")),
+        None => {
+            let first = place(options)?.start + 1;
+            Some((first..first, if is_empty { r#""include_usage":true"# } else { r#""include_usage":true,"# }))
+        }
+    }
 }
 
 /// A model that the body names beside the path is left as it is where it is another one: that is the backend's to refuse.
@@ -313,6 +373,46 @@ mod tests {
         assert_eq!((asked.model.as_str(), asked.stream, asked.backend.as_deref()), ("m-1", false, Some("cheap")));
         assert_eq!(edited(&asked, body, "m-1"), r#"{ "n":1e400, "model" : "m\u002d1" , "x":"\u0000" }"#);
         assert_eq!(edited(&asked, body, "a\"b"), r#"{ "n":1e400, "model" : "a\"b" , "x":"\u0000" }"#);
+    }
+
+    #[test]
+    fn usage_is_asked_for_once_and_nothing_else_changes() {
+        for (body, sent) in [
+            (
+                r#"{"model":"m","stream":true}"#,
+                Some(r#"{"stream_options":{"include_usage":true},"model":"M","stream":true}"#),
+            ),
+            (
+                r#" { "stream":true, "stream_options": null , "model":"m"}"#,
+                Some(r#" { "stream":true, "stream_options": {"include_usage":true} , "model":"M"}"#),
+            ),
+            (
+                r#"{"model":"m","stream":true,"stream_options":{"x":1}}"#,
+                Some(r#"{"model":"M","stream":true,"stream_options":{"include_usage":true,"x":1}}"#),
+            ),
+            (
+                r#"{"model":"m","stream":true,"stream_options":{ }}"#,
+                Some(r#"{"model":"M","stream":true,"stream_options":{"include_usage":true }}"#),
+            ),
+            (
+                r#"{"stream_options":{"include_usage":false},"model":"m","stream":true}"#,
+                Some(r#"{"stream_options":{"include_usage":true},"model":"M","stream":true}"#),
+            ),
+            (r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#, None),
+            (r#"{"model":"m","stream":true,"stream_options":7}"#, None),
+            (r#"{"model":"m"}"#, None),
+        ] {
+            let mut asked = chat(body).unwrap();
+            asked.ask_usage(Operation::ChatCompletions, body.as_bytes());
+            let (unchanged, same) = (body.replace("\"m\"", "\"M\""), sent.map(|sent| sent.replace("\"M\"", "\"m\"")));
+            assert_eq!(edited(&asked, body, "M"), sent.unwrap_or(&unchanged), "{body}");
+            assert_eq!(edited(&asked, body, "m"), same.as_deref().unwrap_or(body), "{body}");
+            assert_eq!(asked.adds_usage, sent.is_some(), "{body}");
+        }
+        let body = r#"{"model":"m","stream":true}"#;
+        let mut asked = ask("/v1/responses", None, body).unwrap();
+        asked.ask_usage(Operation::Responses, body.as_bytes());
+        assert_eq!(edited(&asked, body, "m"), body, "it tells its usage anyway");
     }
 
     #[test]

@@ -59,6 +59,30 @@ pub fn complaint(protocol: Protocol, status: u16, body: &[u8]) -> Complaint {
     judge(protocol, Some(status).filter(|status| is_failure(*status)), body)
 }
 
+/// Whether a refusal may mean that the account knows nothing of what the request refers to: an id, a file, encrypted reasoning.
+/// Vendors have no common word for that; what names none of these things means something else.
+pub fn may_lack_state(status: u16, body: &[u8]) -> bool {
+    const STATUSES: [u16; 3] = [400, 403, 404];
+    const WORDS: [&str; 12] = [
+        "not_found",
+        "not found",
+        "no such",
+        "not exist",
+        "expired",
+        "previous_response",
+        "encrypted",
+        "conversation",
+        "container",
+        "file",
+        "cached",
+        "do not have access",
+    ];
+    const READ: usize = 16 * 1024;
+    let text = body.get(..READ).unwrap_or(body).to_ascii_lowercase();
+    let says = |word: &&str| memchr::memmem::find(&text, word.as_bytes()).is_some();
+    STATUSES.contains(&status) && (text.trim_ascii().is_empty() || WORDS.iter().any(says))
+}
+
 /// What an error object complains of that came without a status: in an answer with a good one, or as an event of a stream.
 pub fn of_error_object(protocol: Protocol, body: &[u8]) -> Complaint {
     judge(protocol, None, body)

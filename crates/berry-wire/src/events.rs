@@ -2,15 +2,19 @@
 //! waits for, did an error come, is the stream at its end, and where do its events end.
 //!
 //! It runs on every piece of every stream. An event that lies whole in what was read is judged where it stands; once content
-//! has come, it is parsed only if a glance at it cannot rule out that it matters. It is no tap for usage and no translation, and
-//! knows nothing of Gemini's streams that are one JSON list instead of events.
+//! has come, it is parsed only if a glance at it cannot rule out that it matters. Where somebody counts, it taps the usage that
+//! passes. It is no translation, and knows nothing of Gemini's streams that are one JSON list instead of events.
 
 mod framing;
 mod grammar;
 mod judge;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use crate::complaint::Complaint;
 use crate::route::Operation;
+use crate::usage::{Usage, UsageReader};
 use framing::{Fields, Framing, fields};
 use judge::Judge;
 
@@ -39,6 +43,8 @@ pub enum Event {
     Error(Complaint),
     /// That the stream is at its end.
     End,
+    /// Nothing but the usage that Berry asked for, and the client did not: it is to be left out.
+    Unasked,
 }
 
 /// What a stream has come to when its connection ended cleanly.
@@ -62,6 +68,17 @@ pub struct EventReader {
     carry: Vec<u8>,
     /// How much has come of it.
     length: usize,
+    tap: Option<Box<Tap>>,
+}
+
+/// What counts while a stream passes.
+#[derive(Default)]
+struct Tap {
+    usage: UsageReader,
+    /// Events with data.
+    events: u32,
+    /// Whether an event that holds usage alone was not asked for by the client.
+    is_unasked: bool,
 }
 
 // === impl EventReader ===
@@ -75,7 +92,24 @@ impl EventReader {
             is_first: true,
             carry: Vec::new(),
             length: 0,
+            tap: None,
         }
+    }
+
+    /// Counts as well what the stream costs. `is_unasked`: whether an event that holds usage alone was asked for by Berry only.
+    pub fn with_usage(mut self, is_unasked: bool) -> Self {
+        self.tap = Some(Box::new(Tap { is_unasked, ..Tap::default() }));
+        self
+    }
+
+    /// What the stream said that it cost, as far as it has come.
+    pub fn usage(&self) -> Option<Usage> {
+        self.tap.as_ref()?.usage.usage()
+    }
+
+    /// How many events with data have come, where somebody counts. Most vendors send one for a token.
+    pub fn events(&self) -> u32 {
+        self.tap.as_ref().map_or(0, |tap| tap.events)
     }
 
     /// Takes `bytes` up to the end of the next event: how many they are, and what it says. `None`: all were taken, and no event
@@ -108,10 +142,14 @@ impl EventReader {
         }
         let last = framing::before_last_events(bytes, 1);
         let ends = last > 0 && self.judge.is_end(&fields(bytes.get(last..).unwrap_or_default()));
-        // After a stream's own end nothing of what came before it matters.
-        let skipped = if ends { last } else { framing::before_last_events(bytes, LOOKED_AT) };
+        // After a stream's own end nothing of what came before it matters, but for what is to be left out.
+        let leaves_out = self.tap.as_ref().is_some_and(|tap| tap.is_unasked);
+        let skipped = if ends && !leaves_out { last } else { framing::before_last_events(bytes, LOOKED_AT) };
         if skipped > 0 {
             self.judge.note_skipped();
+            if let Some(tap) = &mut self.tap {
+                tap.pass(bytes.get(..skipped).unwrap_or_default());
+            }
         }
         skipped
     }
@@ -135,7 +173,11 @@ impl EventReader {
     /// standard discards it, vendors forget the line.
     pub fn finish(&mut self) -> Ending {
         let carry = std::mem::take(&mut self.carry);
-        let is_readable = self.length <= MAX_EVENT_BYTES && self.judge.judge_rest(&self.fields(&carry));
+        let fields = self.fields(&carry);
+        if let Some(tap) = &mut self.tap {
+            tap.usage.read(&fields.data);
+        }
+        let is_readable = self.length <= MAX_EVENT_BYTES && self.judge.judge_rest(&fields);
         self.carry = carry;
         match self.judge.ending() {
             Ending::Whole if !is_readable && !self.judge.is_ended() => Ending::Truncated,
@@ -172,7 +214,11 @@ impl EventReader {
 
     fn judge_whole(&mut self, text: &[u8]) -> Event {
         let fields = self.fields(text);
-        self.judge.judge(&fields)
+        let is_unasked = self.tap.as_mut().is_some_and(|tap| tap.take(&fields.data));
+        match self.judge.judge(&fields) {
+            Event::Quiet | Event::Content if is_unasked => Event::Unasked,
+            event => event,
+        }
     }
 
     fn fields<'t>(&self, text: &'t [u8]) -> Fields<'t> {
@@ -181,9 +227,79 @@ impl EventReader {
     }
 }
 
+// === impl Tap ===
+
+impl Tap {
+    /// Takes an event's data into account. Says whether it is to be left out.
+    fn take(&mut self, data: &[u8]) -> bool {
+        self.events += u32::from(!data.is_empty());
+        self.usage.read(data);
+        self.is_unasked && is_usage_alone(data)
+    }
+
+    /// Takes events into account that pass without a look.
+    fn pass(&mut self, events: &[u8]) {
+        let lines = events.split(|byte| matches!(byte, b'\n' | b'\r'));
+        for data in lines.filter_map(|line| line.strip_prefix(b"data:")) {
+            self.events += 1;
+            self.usage.read(data);
+        }
+    }
+}
+
+/// Whether it is the chunk that OpenAI sends for `stream_options.include_usage`: usage, and no choices
+/// (platform.openai.com/docs/api-reference/chat-streaming, 2026-11-25).
+fn is_usage_alone(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Chunk {
+        choices: Vec<IgnoredAny>,
+        usage: Option<IgnoredAny>,
+    }
+    memchr::memmem::find(data, b"\"usage\"").is_some()
+        && serde_json::from_slice::<Chunk>(data).is_ok_and(|chunk| chunk.choices.is_empty() && chunk.usage.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_all(reader: &mut EventReader, mut text: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some((taken, event)) = reader.next(text) {
+            events.push(event);
+            text = &text[taken..];
+            text = &text[reader.skip(text)..];
+        }
+        events
+    }
+
+    const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
+
+    #[test]
+    fn usage_is_counted_however_a_stream_is_cut_and_left_out_where_nobody_asked_for_it() {
+        let delta = r#"data: {"choices":[{"index":0,"delta":{"content":"x"}}],"usage":null}"#;
+        let text = format!("{}data: {USAGE}\n\ndata: [DONE]\n\n", format!("{delta}\n\n").repeat(100));
+        for is_unasked in [false, true] {
+            for piece in [1, 7, 100, 100_000] {
+                let mut reader = EventReader::new(Operation::ChatCompletions).with_usage(is_unasked);
+                let events: Vec<Event> =
+                    text.as_bytes().chunks(piece).flat_map(|bytes| read_all(&mut reader, bytes)).collect();
+                assert_eq!(events.contains(&Event::Unasked), is_unasked, "{piece}");
+                assert_eq!(reader.usage().map(|usage| usage.total()), Some(15), "{piece}");
+                assert_eq!((reader.events(), reader.is_ended()), (102, true), "{piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn usage_that_passes_without_a_look_is_counted_too() {
+        let delta = r#"data: {"choices":[{"index":0,"delta":{"content":"x"}}]}"#;
+        let many = format!("{delta}\n\n").repeat(100);
+        let text = format!("{delta}\n\ndata: {USAGE}\n\n{many}");
+        let mut reader = EventReader::new(Operation::ChatCompletions).with_usage(false);
+        assert!(read_all(&mut reader, text.as_bytes()).len() < 10);
+        assert_eq!((reader.usage().map(|usage| usage.total()), reader.events()), (Some(15), 102));
+    }
 
     #[test]
     fn of_an_event_that_is_too_large_only_the_beginning_is_kept_and_nothing_after_it() {

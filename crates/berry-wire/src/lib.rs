@@ -12,6 +12,7 @@ mod base_url;
 mod complaint;
 mod error;
 mod error_object;
+mod estimate;
 mod events;
 mod headers;
 mod media;
@@ -24,14 +25,18 @@ mod protocol;
 mod route;
 mod scan;
 mod upstream;
+mod usage;
 mod vendor;
 mod wait;
 
 pub use account_state::{bound_state, made_state};
 pub use asked::{Asked, MAX_MODEL_BYTES, read};
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use complaint::{Complaint, PlainFault, complaint, complaint_of_status, is_page, of_error_object, plain_fault};
+pub use complaint::{
+    Complaint, PlainFault, complaint, complaint_of_status, is_page, may_lack_state, of_error_object, plain_fault,
+};
 pub use error::{Rendered, error_event, render, render_event, render_event_after, status};
+pub use estimate::{estimate_tokens, output_bound};
 pub use events::{Ending, Event, EventReader, MAX_EVENT_BYTES};
 pub use headers::{CREDENTIAL_HEADERS, credential, crosses_to_backend, crosses_to_client, default_headers};
 pub use models::{ModelCard, get_model, list_models};
@@ -42,5 +47,6 @@ pub use probe::{Probe, lists_model, probe_models, probe_one_token};
 pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
 pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
 pub use upstream::{key_parameters, models_path, streams_events, upstream_path};
+pub use usage::{Usage, UsageReader};
 pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};
 pub use wait::{wait, wait_in_body};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::check::Tables;
 use crate::checked::Checked;
 use crate::problem::Problems;
+use crate::table::rate_limit;
 
 /// A backend that swallows packets delays failover by its whole connect timeout.
 const SLOW_CONNECT: Duration = Duration::from_secs(15);
@@ -25,6 +26,7 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
             problems.warning(&provider.place, message, "name it in a model's backends, or remove it");
         }
         connection(provider, problems);
+        rate_limit::check(problems, provider);
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
         allowed_models(tables, user, problems);
         reach(tables, &wanted, user, problems);
         expiry(user, problems);
-        rate_limit::check(problems, &user.table("rate_limit", &rate_limit::TABLE));
+        rate_limit::check(problems, user);
     }
 }
 

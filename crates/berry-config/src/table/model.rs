@@ -9,7 +9,7 @@ use crate::check::names::ModelNames;
 use crate::checked::Checked;
 use crate::config::{Hedge, HedgeAfter, Model};
 use crate::registry::{ANY_WHOLE, Key, Rule, Table, Words};
-use crate::table::{backend, timeouts};
+use crate::table::{backend, rate_limit, timeouts};
 
 pub(crate) static HEDGE: Table = Table::new(
     "A second request to another backend when the first is slow; without this table there is none.",
@@ -58,6 +58,7 @@ pub(crate) static TABLE: Table = Table::new(
             "What happens when a translation between protocols would lose a field.",
         )
         .later(),
+        Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it is asked for in a time."),
         Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit."),
     ],
 );
@@ -76,7 +77,7 @@ pub(crate) fn build(t: &Checked, names: &ModelNames) -> Model {
         fallbacks: t.strings("fallbacks").iter().filter_map(|name| names.find(name)).collect(),
         backends: t.tables("backends").iter().filter_map(backend::build).collect(),
         timeouts: timeouts::build(t),
-        max_concurrent: t.count("max_concurrent_requests"),
+        rate_limit: rate_limit::of(t),
         hedge: t.has("hedge").then(|| hedge(&t.table("hedge", &HEDGE))),
     }
 }

@@ -9,7 +9,7 @@ use crate::headers;
 use crate::proxy_url;
 use crate::reader::Reader;
 use crate::registry::{ANY_WHOLE, Key, Rule, Table, Words};
-use crate::table::timeouts;
+use crate::table::{rate_limit, timeouts};
 
 pub(crate) static TABLE: Table = Table::new(
     "An account at a vendor, or a server.",
@@ -59,6 +59,7 @@ pub(crate) static TABLE: Table = Table::new(
             "[]",
             "Further response headers that cross to the client.",
         ),
+        Key::optional("rate_limit", Rule::Table(&rate_limit::TABLE), "What it is asked for in a time."),
         Key::optional("max_concurrent_requests", Rule::Whole(1, ANY_WHOLE), "Requests at once. Unset: no limit."),
         Key::new(
             "adaptive_concurrency",
@@ -86,7 +87,7 @@ pub(crate) fn build(t: &Checked, reader: &mut Reader<'_>) -> Option<Provider> {
         connect_timeout: t.duration("timeout_seconds").unwrap_or_default(),
         max_retries: t.has("max_retries").then(|| t.small("max_retries")),
         timeouts: timeouts::build(t),
-        max_concurrent: t.count("max_concurrent_requests"),
+        rate_limit: rate_limit::of(t),
         adaptive_concurrency: t.flag("adaptive_concurrency"),
         connection,
         forward_request_headers: t.strings("forward_request_headers"),

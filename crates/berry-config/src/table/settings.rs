@@ -1,7 +1,7 @@
 //! `[settings]`
 
 use crate::checked::Checked;
-use crate::config::Settings;
+use crate::config::{AskUsage, Settings};
 use crate::registry::{ANY_WHOLE, Key, Rule, Table, Words};
 use crate::table::{smart_ai, timeouts};
 
@@ -71,9 +71,8 @@ pub(crate) static TABLE: Table = Table::new(
             "ask_usage",
             Rule::Word(Words { now: || vec!["limited", "always", "never"], later: &[] }),
             "\"limited\"",
-            "For whom OpenAI streams are asked to report their usage: users with token limits, all, or nobody.",
-        )
-        .later(),
+            "For whom OpenAI streams are asked to report their usage: where tokens are limited, all, or nobody.",
+        ),
         Key::new("smart_ai", Rule::Table(&smart_ai::TABLE), "{}", "How the strategy `smart_ai` learns."),
     ],
 );
@@ -91,6 +90,11 @@ pub(crate) fn build(t: &Checked) -> Settings {
         retry_budget_percent: t.number("retry_budget_percent").unwrap_or_default(),
         retry_budget_per_second: t.number("retry_budget_per_second").unwrap_or_default(),
         stream_keepalive: t.duration("stream_keepalive_seconds"),
+        ask_usage: match t.text("ask_usage").as_deref() {
+            Some("always") => AskUsage::Always,
+            Some("never") => AskUsage::Never,
+            _ => AskUsage::Limited,
+        },
         smart_ai: smart_ai::build(&t.table("smart_ai", &smart_ai::TABLE)),
     }
 }

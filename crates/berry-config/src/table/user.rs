@@ -45,10 +45,6 @@ pub(crate) static TABLE: Table = Table::new(
 
 pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) -> Option<User> {
     let allowed = t.strings("allowed_models");
-    let mut rate_limit = rate_limit::build(&t.table("rate_limit", &rate_limit::TABLE));
-    // Two names of one limit: where both are given, both are to hold.
-    let at_once = [rate_limit.concurrent_requests, t.count("max_concurrent_requests")];
-    rate_limit.concurrent_requests = at_once.into_iter().flatten().min();
     Some(User {
         id: UserId::new(&t.id),
         name: t.text("name").unwrap_or_else(|| t.id.clone()),
@@ -58,7 +54,7 @@ pub(crate) fn build(t: &Checked, names: &ModelNames, reader: &mut Reader<'_>) ->
         tags: t.strings("tags"),
         can_force_backend: t.flag("can_force_backend"),
         expires_at: t.instant("expires_at"),
-        rate_limit,
+        rate_limit: rate_limit::of(t),
     })
 }
 

@@ -25,7 +25,7 @@ struct Step {
 /// How traffic and checks feed a backend's health.
 fn apply(health: &mut Health, step: Step, now: Moment, rules: &HealthRules) {
     match step.event {
-        Event::CheckSucceeds => health.record_check_success(now),
+        Event::CheckSucceeds => health.record_check_success(true, now),
         Event::Outcome(Success) => health.record_success(now),
         Event::Outcome(outcome) => {
             if let Some(kind) = outcome.failure_kind() {

@@ -130,14 +130,30 @@ fn reaching_healthy_forgets_how_often_it_opened() {
 #[test]
 fn an_active_check_leads_from_open_to_the_ramp_and_no_further() {
     let mut health = failed(&[Soft; 5]);
-    (0..9).for_each(|_| health.record_check_success(at(1)));
+    (0..9).for_each(|_| health.record_check_success(true, at(1)));
     assert_eq!(health.state(at(1)), State::Ramp { successes: 0 });
+}
+
+/// Else a backend without traffic would be taken out by two lost connections that lie an hour apart.
+#[test]
+fn a_good_check_takes_back_what_checks_said_before() {
+    let mut health = failed(&[Soft; 2]);
+    for second in 1..100 {
+        health.record_check_failure(Hard, true, at(60 * second), &RULES);
+        assert_eq!(health.failures_in_a_row(), 3);
+        health.record_check_success(false, at(60 * second + 30));
+        assert_eq!((health.failures_in_a_row(), health.state(at(60 * second + 30))), (2, State::Healthy));
+    }
+    (0..2).for_each(|_| health.record_check_failure(Hard, true, at(9000), &RULES));
+    assert!(!health.state(at(9000)).eligible());
+    health.record_check_success(false, at(9000));
+    assert!(!health.state(at(9000)).eligible(), "what may not lead to the ramp does not");
 }
 
 #[test]
 fn an_active_check_does_not_hide_failures_of_traffic() {
     let mut health = failed(&[Soft; 4]);
-    health.record_check_success(at(0));
+    health.record_check_success(true, at(0));
     health.record_failure(Soft, true, at(0), &RULES);
     assert!(!health.state(at(0)).eligible());
 }

@@ -61,6 +61,7 @@ async fn exchange(worker: &Rc<Worker>, provider: &Provider, account: usize, prob
     let Begun { head, first, mut body } = begun.await.map_err(|fault| match fault {
         SendFault::Connect(_) => Fault::Unreachable,
         SendFault::NoShare => Fault::NoShare,
+        SendFault::Refused => Fault::Busy,
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;

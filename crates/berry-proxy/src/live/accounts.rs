@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::live::Room;
+use crate::live::{Meter, Room};
 
 /// The numbers of one provider, over all its models.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub struct ProviderLive {
     in_flight: AtomicU32,
     /// Where requests wait that found all its places taken.
     pub(crate) room: Room,
+    pub(crate) meter: Arc<Meter>,
     turn: AtomicUsize,
     quarantines: Mutex<HashMap<u64, Quarantine>>,
 }

@@ -19,8 +19,8 @@ use crate::metrics::Histogram;
 pub struct BackendLive {
     /// Requests in flight.
     in_flight: AtomicU32,
-    /// Those of them whose answer has not begun.
-    unanswered: AtomicU32,
+    /// Those of them that were sent since it last opened and whose answer has not begun.
+    unanswered: Unanswered,
     /// Held for a few dozen nanoseconds, when a backend is considered and when an attempt ends.
     figures: Mutex<Figures>,
     outcomes: [AtomicU64; OUTCOMES.len()],
@@ -41,6 +41,18 @@ struct Figures {
     last_check: Option<CheckOutcome>,
 }
 
+/// A count of requests, and the age that they belong to, in one word: an opening begins a new one, in which there are none.
+#[derive(Debug, Default)]
+struct Unanswered(AtomicU64);
+
+/// The time between two openings of a backend, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age(u64);
+
+/// Of [`Unanswered`]: the lower half counts.
+const COUNT_BITS: u32 = 32;
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+
 /// What choosing needs to know of a backend, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
@@ -54,8 +66,8 @@ pub struct Standing {
     pub latency_us: Option<f64>,
     /// Requests in flight.
     pub in_flight: u32,
-    /// Those of them whose answer has not begun: the ramp limits these alone, since a stream that has begun proves something
-    /// and may last for minutes.
+    /// Those of them that were sent since it last opened and whose answer has not begun. The ramp limits these alone: a stream
+    /// that has begun proves something and may last for minutes, and what hangs since before proves nothing new.
     pub unanswered: u32,
     /// How many it may have in flight now, where a limit learned from overload or its provider's says so.
     pub at_once: Option<u32>,
@@ -145,7 +157,7 @@ impl BackendLive {
     pub(super) fn new(now: Moment, rules: &Rules) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
-            unanswered: AtomicU32::new(0),
+            unanswered: Unanswered::default(),
             figures: Mutex::new(Figures {
                 health: Health::new(),
                 confidence: Confidence::new(now, &rules.smart_ai),
@@ -164,7 +176,7 @@ impl BackendLive {
 
     /// What choosing needs to know of it. `is_adaptive`: whether its own limit, learned from overload, holds.
     pub(crate) fn standing(&self, accounts: &Accounts, is_adaptive: bool, now: Moment, rules: &Rules) -> Standing {
-        let (in_flight, unanswered) = (self.in_flight.load(Relaxed), self.unanswered.load(Relaxed));
+        let (in_flight, unanswered) = (self.in_flight.load(Relaxed), self.unanswered.count());
         let figures = self.figures.lock();
         Standing {
             state: figures.health.state(now),
@@ -199,23 +211,25 @@ impl BackendLive {
         Some(key.cooling_until)
     }
 
-    /// A request is sent to it.
-    pub(crate) fn enter(&self) {
+    /// A request is sent to it. The age is to be given back.
+    pub(crate) fn enter(&self) -> Age {
         self.in_flight.fetch_add(1, Relaxed);
-        self.unanswered.fetch_add(1, Relaxed);
+        self.unanswered.add()
     }
 
-    /// A request is over; `has_begun`: its answer had.
-    pub(crate) fn leave(&self, has_begun: bool) {
+    /// A request is over. `unanswered`: its age, if its answer had not begun.
+    pub(crate) fn leave(&self, unanswered: Option<Age>) {
         self.in_flight.fetch_sub(1, Relaxed);
-        self.unanswered.fetch_sub(u32::from(!has_begun), Relaxed);
+        if let Some(age) = unanswered {
+            self.unanswered.remove(age);
+        }
     }
 
     /// The answer to a request has begun, `sample` after it was sent. On the ramp, and for the learned limit, that is the
     /// success: streams last for minutes, and a backend that begins them has proved itself.
-    pub(crate) fn record_begun(&self, sample: Duration, now: Moment) -> Option<Turned> {
+    pub(crate) fn record_begun(&self, age: Age, sample: Duration, now: Moment) -> Option<Turned> {
         let in_flight = self.in_flight.load(Relaxed);
-        self.unanswered.fetch_sub(1, Relaxed);
+        self.unanswered.remove(age);
         self.first_token.record(sample);
         let mut figures = self.figures.lock();
         let since = now.since(figures.latency_at);
@@ -227,7 +241,7 @@ impl BackendLive {
         if let State::Ramp { .. } = from {
             figures.health.record_success(now);
         }
-        turned(from, figures.health.state(now))
+        self.turned(from, figures.health.state(now))
     }
 
     /// Takes an attempt's ending into account, after its cooldown. `may_open`: whether a soft failure may open this backend.
@@ -263,7 +277,17 @@ impl BackendLive {
         if is_overload {
             figures.limit.on_overload(in_flight, now);
         }
-        turned(from, figures.health.state(now))
+        self.turned(from, figures.health.state(now))
+    }
+
+    /// What is worth telling of a change of state: steps within the ramp are not.
+    fn turned(&self, from: State, to: State) -> Option<Turned> {
+        if let State::Open { .. } = to
+            && from != to
+        {
+            self.unanswered.begin_anew();
+        }
+        (std::mem::discriminant(&from) != std::mem::discriminant(&to)).then_some(Turned { from, to })
     }
 
     /// Counts an attempt that was given up for a reason that is not the backend's.
@@ -283,11 +307,11 @@ impl BackendLive {
         let from = figures.health.state(check.at);
         figures.last_check = Some(check);
         match failure {
-            Some((kind, may_open)) => figures.health.record_failure(kind, may_open, check.at, &rules.health),
-            None if may_ramp => figures.health.record_check_success(check.at),
+            Some((kind, may_open)) => figures.health.record_check_failure(kind, may_open, check.at, &rules.health),
+            None if check.went_well => figures.health.record_check_success(may_ramp, check.at),
             None => {}
         }
-        turned(from, figures.health.state(check.at))
+        self.turned(from, figures.health.state(check.at))
     }
 
     /// The state of its health.
@@ -369,7 +393,24 @@ impl Figures {
     }
 }
 
-/// What is worth telling of a change of state: steps within the ramp are not.
-fn turned(from: State, to: State) -> Option<Turned> {
-    (std::mem::discriminant(&from) != std::mem::discriminant(&to)).then_some(Turned { from, to })
+// === impl Unanswered ===
+
+impl Unanswered {
+    fn count(&self) -> u32 {
+        (self.0.load(Relaxed) & COUNT) as u32
+    }
+
+    fn add(&self) -> Age {
+        Age(self.0.fetch_add(1, Relaxed) >> COUNT_BITS)
+    }
+
+    /// Removes one of that age; of an age that is over there is none.
+    fn remove(&self, Age(age): Age) {
+        let removed = |packed: u64| (packed >> COUNT_BITS == age && packed & COUNT > 0).then(|| packed - 1);
+        let _ = self.0.fetch_update(Relaxed, Relaxed, removed);
+    }
+
+    fn begin_anew(&self) {
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |packed| Some(((packed >> COUNT_BITS) + 1) << COUNT_BITS));
+    }
 }

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use berry_policy::{RequestRate, Window};
+use berry_policy::{Quantity, Window};
 
-use crate::live::Slots;
+use crate::live::{Meter, Slots};
 
 /// One of a user's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserLimit {
-    /// Of requests in a time.
-    Requests(Window),
+    /// Of requests or tokens in a time.
+    InATime(Quantity, Window),
     /// Of requests at once.
     AtOnce,
 }
@@ -20,7 +20,7 @@ pub enum UserLimit {
 /// The numbers of one user.
 #[derive(Debug, Default)]
 pub struct UserLive {
-    pub(crate) rate: RequestRate,
+    pub(crate) meter: Arc<Meter>,
     /// Requests at once, where that is limited.
     pub(crate) slots: Arc<Slots>,
     /// Requests that were refused, by the place of the limit among all.
@@ -29,17 +29,19 @@ pub struct UserLive {
 
 impl UserLimit {
     /// All of them.
-    pub const ALL: [UserLimit; 4] = [
-        UserLimit::Requests(Window::Minute),
-        UserLimit::Requests(Window::Hour),
-        UserLimit::Requests(Window::Day),
+    pub const ALL: [UserLimit; 6] = [
+        UserLimit::InATime(Quantity::Requests, Window::Minute),
+        UserLimit::InATime(Quantity::Requests, Window::Hour),
+        UserLimit::InATime(Quantity::Requests, Window::Day),
+        UserLimit::InATime(Quantity::Tokens, Window::Minute),
+        UserLimit::InATime(Quantity::Tokens, Window::Day),
         UserLimit::AtOnce,
     ];
 
     /// Its name in the configuration, and everywhere else.
     pub fn name(self) -> &'static str {
         match self {
-            UserLimit::Requests(window) => window.limit_name(),
+            UserLimit::InATime(quantity, window) => window.limit_name(quantity),
             UserLimit::AtOnce => "concurrent_requests",
         }
     }
@@ -91,6 +93,6 @@ mod tests {
         for (times, limit) in UserLimit::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| live.count_refused(limit));
         }
-        assert_eq!(UserLimit::ALL.map(|limit| live.refused(limit)), [0, 1, 2, 3]);
+        assert_eq!(UserLimit::ALL.map(|limit| live.refused(limit)), [0, 1, 2, 3, 4, 5]);
     }
 }

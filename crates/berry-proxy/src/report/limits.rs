@@ -1,6 +1,6 @@
 //! How users stand with their limits: for the admin listener and for the metrics.
 
-use berry_policy::WindowStanding;
+use berry_policy::{Quantity, WindowStanding};
 use berry_vocab::Moment;
 use serde_json::{Value, json};
 
@@ -28,16 +28,20 @@ fn usage(user: &User, now: Moment) -> Vec<Value> {
             "refused": user.live.refused(by),
         })
     };
-    let in_a_time = |standing: WindowStanding| {
-        let reset = super::rounded(standing.reset.as_secs_f64());
-        row(UserLimit::Requests(standing.window), standing.limit, standing.remaining, Some(reset))
+    let in_a_time = |quantity| {
+        move |standing: WindowStanding| {
+            let reset = super::rounded(standing.reset.as_secs_f64());
+            row(UserLimit::InATime(quantity, standing.window), standing.limit, standing.remaining, Some(reset))
+        }
     };
     let at_once = user
         .limits
         .concurrent_requests
         .map(|limit| row(UserLimit::AtOnce, limit, limit.saturating_sub(user.live.slots.taken()), None));
-    let standings = user.live.rate.standings(&user.limits.requests, now);
-    standings.into_iter().map(in_a_time).chain(at_once).collect()
+    let requests = user.live.meter.requests.standings(&user.limits.requests, now);
+    let tokens = user.live.meter.tokens.standings(&user.limits.tokens, now);
+    let requests = requests.into_iter().map(in_a_time(Quantity::Requests));
+    requests.chain(tokens.into_iter().map(in_a_time(Quantity::Tokens))).chain(at_once).collect()
 }
 
 /// Writes the refusals of all limits that are set.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use berry_config::{Config, Timeouts};
+use berry_config::{Config, RateLimit, Timeouts};
 use berry_policy::{Billing, CheckRules, HedgeAfter, HedgeRules, Strategy, may_open_soft};
 use berry_vocab::{BackendKey, ModelId, Moment, ProviderId};
 use foldhash::{HashMap, fast::FixedState};
@@ -26,8 +26,8 @@ pub(crate) struct Model {
     pub(crate) enabled: bool,
     pub(crate) strategy: Strategy,
     pub(crate) live: Arc<ModelLive>,
-    /// Requests at once.
-    pub(crate) max_concurrent: Option<u32>,
+    /// What it is asked for in a time, and at once.
+    pub(crate) rate_limit: RateLimit,
     /// When a second attempt may go beside the first.
     pub(crate) hedge: Option<HedgeRules>,
     /// Enabled backends of enabled providers, in the order of the file.
@@ -69,6 +69,8 @@ pub(crate) struct Limits {
     plain_first_byte: Duration,
     /// Between the pieces of a stream.
     pub(crate) idle: Duration,
+    /// Over all attempts of a request, until the answer begins: no later than this the target is asked, and answers.
+    pub(crate) deadline: Duration,
     /// Over the whole answer.
     pub(crate) total: Option<Duration>,
 }
@@ -87,6 +89,7 @@ impl Model {
         };
         let is_disabled =
             |backend: &&berry_config::Backend| !backend.enabled || !providers.contains_key(&backend.provider);
+        let targets: Vec<Target> = model.backends.iter().filter_map(ready).collect();
         let place = |id: &ModelId| config.models.iter().position(|other| other.id == *id);
         Self {
             id: model.id.clone(),
@@ -94,12 +97,13 @@ impl Model {
             enabled: model.enabled,
             strategy: model.strategy,
             live: around.live.model(&model.id, around.now),
-            max_concurrent: model.max_concurrent,
+            rate_limit: model.rate_limit,
             hedge: model.hedge.map(hedge_rules),
-            targets: model.backends.iter().filter_map(ready).collect(),
             disabled: model.backends.iter().filter(is_disabled).map(|backend| backend.provider.clone()).collect(),
             fallbacks: model.fallbacks.iter().filter_map(place).collect(),
-            deadline: nearest(model.timeouts.deadline, None, config.settings.timeouts.deadline, DEADLINE),
+            // Each target has its own: the request ends with the most patient of them.
+            deadline: targets.iter().map(|target| target.limits.deadline).max().unwrap_or(DEADLINE),
+            targets,
         }
     }
 
@@ -205,6 +209,7 @@ impl Limits {
             stream_first_byte: first_byte(STREAM_FIRST_BYTE),
             plain_first_byte: first_byte(PLAIN_FIRST_BYTE),
             idle: nearest(model.stream_idle, provider.stream_idle, settings.stream_idle, STREAM_IDLE),
+            deadline: nearest(model.deadline, provider.deadline, settings.deadline, DEADLINE),
             total: model.total.or(provider.total).or(settings.total),
         }
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use berry_config::Timeouts;
+use berry_config::{RateLimit, Timeouts};
 use berry_http1::push_field;
-use berry_vocab::{Protocol, ProviderId};
+use berry_vocab::{Moment, Protocol, ProviderId};
 use berry_wire::BaseUrl;
 
-use crate::live::Accounts;
+use crate::live::{Accounts, is_metered};
 use crate::snapshot::Surroundings;
 use crate::upstream::Endpoint;
 
@@ -28,8 +28,8 @@ pub(crate) struct Provider {
     pub(crate) timeouts: Timeouts,
     pub(crate) max_retries: Option<u32>,
     pub(crate) accounts: Accounts,
-    /// Requests at once over all its models.
-    pub(crate) max_concurrent: Option<u32>,
+    /// What it is asked for in a time, and at once, over all its models.
+    pub(crate) rate_limit: RateLimit,
     /// Whether its backends' limits follow their rate limits and overload.
     pub(crate) adaptive: bool,
     /// What of its own must not reach a client: keys, and where it is.
@@ -62,7 +62,7 @@ impl Provider {
             forward_response: provider.forward_response_headers.clone(),
             timeouts: provider.timeouts,
             max_retries: provider.max_retries.map(u32::from),
-            max_concurrent: provider.max_concurrent,
+            rate_limit: provider.rate_limit,
             adaptive: provider.adaptive_concurrency,
         })
     }
@@ -72,9 +72,16 @@ impl Provider {
         self.fixed_fields.get(account).map_or(&[], Vec::as_slice)
     }
 
+    /// Until when its limits in a time keep a request with so many tokens from it.
+    pub(crate) fn limited_until(&self, tokens: u32, now: Moment) -> Option<Moment> {
+        let is_limited = is_metered(&self.rate_limit);
+        let wait = is_limited.then(|| self.accounts.live.meter.wait(&self.rate_limit, tokens, now)).flatten()?;
+        Some(now.after(wait))
+    }
+
     /// Whether it has a place for one more request.
     pub(crate) fn has_room(&self) -> bool {
-        self.max_concurrent.is_none_or(|limit| self.accounts.live.in_flight() < limit)
+        self.rate_limit.concurrent_requests.is_none_or(|limit| self.accounts.live.in_flight() < limit)
     }
 
     /// A text of its own, without its keys and its address (failure model, U8). `None`: it holds none of them.

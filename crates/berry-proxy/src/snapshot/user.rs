@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use berry_config::{RateLimit, UserToken};
+use berry_policy::Quantity;
 use berry_vocab::{ModelId, UserId};
 use foldhash::{HashMap, HashSet};
 
@@ -92,7 +93,8 @@ impl User {
     /// Whether it is limited in this way.
     pub(crate) fn has_limit(&self, by: UserLimit) -> bool {
         match by {
-            UserLimit::Requests(window) => self.limits.requests.of(window).is_some(),
+            UserLimit::InATime(Quantity::Requests, window) => self.limits.requests.of(window).is_some(),
+            UserLimit::InATime(Quantity::Tokens, window) => self.limits.tokens.of(window).is_some(),
             UserLimit::AtOnce => self.limits.concurrent_requests.is_some(),
         }
     }

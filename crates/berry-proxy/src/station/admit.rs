@@ -44,10 +44,10 @@ fn gateway_is_full() -> Failure {
 /// Takes a place among the requests of a model, where their number is limited. `Err`: there is none now, and where to wait.
 pub(crate) fn model(model: &Model) -> Result<Option<Slot>, &Room> {
     let slots = &model.live.slots;
-    model.max_concurrent.map(|limit| slots.try_take(limit).ok_or(slots.room())).transpose()
+    model.rate_limit.concurrent_requests.map(|limit| slots.try_take(limit).ok_or(slots.room())).transpose()
 }
 
 /// Whether a model has a place.
 pub(crate) fn has_room(model: &Model) -> bool {
-    model.max_concurrent.is_none_or(|limit| model.live.slots.taken() < limit)
+    model.rate_limit.concurrent_requests.is_none_or(|limit| model.live.slots.taken() < limit)
 }

@@ -10,7 +10,10 @@ mod race;
 mod trial;
 mod verdict;
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -19,14 +22,16 @@ use berry_vocab::{Code, Failure, Moment};
 use berry_wire::{Asked, Call};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use crate::client::{Client, Interrupted, Request};
-use crate::live::{Carried, Full, Room};
+use crate::live::{Carried, Full, Room, is_metered};
 use crate::path::Parts;
-use crate::snapshot::Target;
+use crate::snapshot::{Model, Snapshot, Target};
 use crate::station::choose::{self, Choice, Nothing, Occasion, Tried, Visit};
 use crate::station::route::{Plan, Pool};
-use crate::station::{Ticket, admit};
+use crate::station::{Estimate, Reservation, Ticket, admit};
+use crate::worker::Worker;
 
 use best::Best;
 pub(crate) use fault::{Again, Fault};
@@ -50,6 +55,17 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) call: &'a Call<'a>,
     pub(crate) asked: &'a Asked,
     pub(crate) body: Bytes,
+    /// Whether and how what it costs is counted.
+    pub(crate) tap: Option<Tap>,
+    /// Whether the client has been promised a stream; `None`: nothing goes out before the call has an answer.
+    pub(crate) is_promised: Option<Rc<Cell<bool>>>,
+}
+
+/// How usage is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tap {
+    /// Whether the client did not ask for it, so that it must not see what holds nothing else.
+    pub(crate) is_unasked: bool,
 }
 
 /// Why there is no answer.
@@ -78,6 +94,7 @@ impl From<Interrupted> for NoAnswer {
 struct Search<'a> {
     inquiry: &'a Inquiry<'a>,
     plan: &'a Plan,
+    started: Moment,
     deadline: Moment,
     affinity: Option<u64>,
     carried: Carried,
@@ -91,6 +108,10 @@ struct Search<'a> {
     soonest: Option<Moment>,
     /// Where others wait too, of the first that would be asked if it had room.
     full: Option<&'a Room>,
+    /// Whether it has earned its share of second attempts.
+    has_deposited: bool,
+    /// Models whose limits in a time were charged, by address, and what was taken of their tokens.
+    charged: SmallVec<[(usize, Option<Reservation>); 1]>,
 }
 
 /// Calls targets until one has an answer, or nothing is left to try.
@@ -101,16 +122,20 @@ pub(crate) async fn call<C: Client>(
     ticket: &mut Ticket,
 ) -> Result<Parts, NoAnswer> {
     let mut search = Search::new(inquiry, plan, ticket);
-    loop {
-        (search.soonest, search.full) = (None, None);
-        for pool in &plan.pools {
-            if let Some(answer) = search.in_pool(pool, client, ticket).await? {
-                return Ok(answer);
+    let (first, others) = search.pools();
+    'round: loop {
+        for pools in [&first, &others] {
+            (search.soonest, search.full) = (None, None);
+            for pool in pools {
+                if let Some(answer) = search.in_pool(pool, client, ticket).await? {
+                    return Ok(answer);
+                }
+            }
+            if search.wait_for_room(client, ticket).await? || search.wait_for_the_soonest(client, ticket).await? {
+                continue 'round;
             }
         }
-        if !search.wait_for_room(client, ticket).await? && !search.wait_for_the_soonest(client, ticket).await? {
-            return search.best.into_answer(plan, &search.tried, ticket);
-        }
+        return search.into_answer(ticket);
     }
 }
 
@@ -125,6 +150,7 @@ impl<'a> Search<'a> {
         Self {
             inquiry,
             plan,
+            started: ticket.started,
             deadline: ticket.started.after(asked.map_or(Duration::MAX, |model| model.deadline)),
             affinity: affinity(asked.map(|model| model.strategy), inquiry, ticket),
             carried: ticket.worker.gateway.live().bound.carried(&states),
@@ -134,7 +160,27 @@ impl<'a> Search<'a> {
             room_patience: ROOM_PATIENCE,
             soonest: None,
             full: None,
+            has_deposited: false,
+            charged: SmallVec::new(),
         }
+    }
+
+    /// The pools to call first, and those that come once nothing is to be waited for there: where what the request refers to
+    /// was made, if that is known, no model that stands in is as good.
+    fn pools(&self) -> (SmallVec<[&'a Pool; 1]>, SmallVec<[&'a Pool; 1]>) {
+        let holds = |pool: &&Pool| match &self.carried {
+            Carried::Of(maker) => choose::holds(pool, maker),
+            Carried::Nothing | Carried::OfSomeone => true,
+        };
+        self.plan.pools.iter().partition(holds)
+    }
+
+    /// What the client is told.
+    fn into_answer(mut self, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
+        let best = std::mem::take(&mut self.best);
+        let (worker, snapshot) = (ticket.worker.clone(), ticket.snapshot.clone());
+        let occasion = self.occasion_of(&worker, &snapshot, (0, ticket.estimate), false);
+        best.into_answer(self.plan, &self.tried, &occasion, ticket)
     }
 
     /// Calls the targets of one model, if it has room.
@@ -152,6 +198,10 @@ impl<'a> Search<'a> {
                 self.full = self.full.or(Some(room));
                 return Ok(None);
             }
+        }
+        if let Err(wait) = self.charge(&pool.model, ticket) {
+            self.note_limited(ticket.worker.now().after(wait));
+            return Ok(None);
         }
         while ticket.worker.now() < self.deadline {
             let choice = match choose::choose(pool, &self.tried, &self.occasion(turn, ticket)) {
@@ -171,27 +221,69 @@ impl<'a> Search<'a> {
                 }
             }
             if let Some(answer) = self.attempt(choice, pool, turn, client, ticket).await? {
+                let place = Arc::as_ptr(&pool.model) as usize;
+                let of_this = self.charged.iter_mut().find(|(of, _)| *of == place);
+                ticket.reservations.extend(of_this.and_then(|(_, reservation)| reservation.take()));
                 return Ok(Some(answer));
             }
         }
         Ok(None)
     }
 
+    /// Charges the limits in a time of a model with the request, once.
+    ///
+    /// # Errors
+    /// How long to wait, where they are used up.
+    fn charge(&mut self, model: &Arc<Model>, ticket: &Ticket) -> Result<(), Duration> {
+        let place = Arc::as_ptr(model) as usize;
+        let limits = &model.rate_limit;
+        if !is_metered(limits) || self.charged.iter().any(|(of, _)| *of == place) {
+            return Ok(());
+        }
+        let (meter, tokens) = (&model.live.meter, ticket.estimate.unwrap_or_default().total());
+        meter.take(limits, tokens, ticket.worker.now()).map_err(|exceeded| exceeded.standing.wait)?;
+        let reservation = Reservation::of(&ticket.worker, meter, limits.tokens, tokens);
+        self.charged.push((place, Some(reservation)));
+        Ok(())
+    }
+
+    /// Takes into account that limits of the configuration's keep something from being asked until then.
+    fn note_limited(&mut self, until: Moment) {
+        self.soonest = Some(self.soonest.map_or(until, |soonest| soonest.min(until)));
+        self.best.note_limited();
+    }
+
     fn occasion<'o>(&'o self, turn: u64, ticket: &'o Ticket) -> Occasion<'o> {
+        self.occasion_of(&ticket.worker, &ticket.snapshot, (turn, ticket.estimate), false)
+    }
+
+    fn occasion_of<'o>(
+        &'o self,
+        worker: &'o Worker,
+        snapshot: &'o Snapshot,
+        (turn, estimate): (u64, Option<Estimate>),
+        is_beside: bool,
+    ) -> Occasion<'o> {
         Occasion {
-            worker: &ticket.worker,
-            rules: &ticket.snapshot.rules,
-            now: ticket.worker.now(),
+            worker,
+            rules: &snapshot.rules,
+            now: worker.now(),
             turn,
             affinity: self.affinity,
             carried: &self.carried,
-            max_internal_retries: ticket.snapshot.max_internal_retries,
+            tokens: estimate.unwrap_or_default().total(),
+            max_internal_retries: snapshot.max_internal_retries,
+            started: self.started,
+            is_beside,
         }
     }
 
     /// Takes into account why a pool has no target to be asked now.
     fn note(&mut self, nothing: Nothing, pool: &'a Pool) {
         self.soonest = [self.soonest, nothing.soonest].into_iter().flatten().min();
+        if nothing.is_limited {
+            self.best.note_limited();
+        }
         let full = nothing.full_at.and_then(|place| pool.target(place));
         self.full = self.full.or(full.map(|target| &target.provider.accounts.live.room));
     }
@@ -208,13 +300,15 @@ impl<'a> Search<'a> {
         self.tried.record(&choice);
         let begun = ticket.worker.now();
         let after = self.hedge_after(&choice, pool);
+        let deadline = self.deadline.min(self.started.after(choice.target.limits.deadline));
         let ended = match after {
-            None => race::run(self.inquiry, choice, None, self.deadline, client, ticket).await?,
+            None => race::run(self.inquiry, choice, None, deadline, client, ticket).await?,
             Some(after) => {
                 let worker = ticket.worker.clone();
                 let snapshot = ticket.snapshot.clone();
-                let (inquiry, deadline) = (self.inquiry, self.deadline);
-                let mut second = || self.choose_beside(pool, turn, (&worker, &snapshot));
+                let inquiry = self.inquiry;
+                let estimate = ticket.estimate;
+                let mut second = || self.choose_beside(pool, (turn, estimate), (&worker, &snapshot));
                 let hedge = Hedge { after, choose: &mut second };
                 race::run(inquiry, choice, Some(hedge), deadline, client, ticket).await?
             }
@@ -268,9 +362,11 @@ impl<'a> Search<'a> {
     /// Where only room is missing, waits until there is some, at whichever target it is; `false`: there is none, or nothing is
     /// missing but room.
     async fn wait_for_room<C: Client>(&mut self, client: &mut C, ticket: &mut Ticket) -> Result<bool, NoAnswer> {
-        let Some(room) = self.full.filter(|_| !self.room_patience.is_zero()) else {
+        let Some(room) = self.full else { return Ok(false) };
+        if self.room_patience.is_zero() {
+            self.best.note_full();
             return Ok(false);
-        };
+        }
         // Its own place goes to whoever can use it meanwhile.
         ticket.slots.model = None;
         let begun = ticket.worker.now();
@@ -295,10 +391,10 @@ impl<'a> Search<'a> {
     }
 
     /// After what time a second attempt goes beside the first: where the model says so, and others could answer as well.
-    fn hedge_after(&self, choice: &Choice<'_>, pool: &Pool) -> Option<Duration> {
+    fn hedge_after(&mut self, choice: &Choice<'_>, pool: &Pool) -> Option<Duration> {
         let rules = pool.model.hedge.as_ref()?;
         let is_bound = matches!(self.carried, Carried::Of(_));
-        if self.plan.forced || is_bound || self.tried.visits.attempts() > 1 {
+        if self.plan.forced || is_bound || std::mem::replace(&mut self.has_deposited, true) {
             return None;
         }
         pool.model.live.hedge.lock().request(self.cost(choice.target), rules);
@@ -309,18 +405,10 @@ impl<'a> Search<'a> {
     fn choose_beside(
         &mut self,
         pool: &'a Pool,
-        turn: u64,
-        (worker, snapshot): (&crate::worker::Worker, &crate::snapshot::Snapshot),
+        (turn, estimate): (u64, Option<Estimate>),
+        (worker, snapshot): (&Worker, &Snapshot),
     ) -> Option<Choice<'a>> {
-        let occasion = Occasion {
-            worker,
-            rules: &snapshot.rules,
-            now: worker.now(),
-            turn,
-            affinity: self.affinity,
-            carried: &self.carried,
-            max_internal_retries: 0,
-        };
+        let occasion = self.occasion_of(worker, snapshot, (turn, estimate), true);
         let choice = choose::choose(pool, &self.tried, &occasion).ok().filter(|choice| choice.visit == Visit::First)?;
         if !pool.model.live.hedge.lock().may_hedge(self.cost(choice.target)) {
             return None;

@@ -24,8 +24,14 @@ pub(crate) struct Occasion<'a> {
     /// Hash of what the conversation begins with, where the strategy asks for it.
     pub(crate) affinity: Option<u64>,
     pub(crate) carried: &'a Carried,
+    /// How many tokens it may use, where somebody counts.
+    pub(crate) tokens: u32,
     /// Repeated visits to one backend, unless its provider says otherwise.
     pub(crate) max_internal_retries: u32,
+    /// When the request began.
+    pub(crate) started: Moment,
+    /// Whether another attempt is under way: then nothing is tried that is only tried in need.
+    pub(crate) is_beside: bool,
 }
 
 /// What a request has tried so far.
@@ -36,6 +42,8 @@ pub(crate) struct Tried {
     accounts: SmallVec<[(usize, usize, u32); 4]>,
     /// Places where it was the key that the last attempt failed for.
     for_their_keys: SmallVec<[usize; 2]>,
+    /// Places and accounts that another attempt cannot help.
+    closed: SmallVec<[(usize, usize); 2]>,
 }
 
 /// A target that was chosen.
@@ -70,19 +78,23 @@ pub(crate) struct Nothing {
     pub(crate) full_at: Option<usize>,
     /// When the first of those that this request may still visit can be asked again.
     pub(crate) soonest: Option<Moment>,
+    /// Whether limits of the configuration's are what keeps one from being asked.
+    pub(crate) is_limited: bool,
 }
 
 struct Seen<'p> {
     place: usize,
     target: &'p Target,
     standing: Standing,
+    /// Whether its provider's limits in a time keep it from being asked; until then it stands as one that cools down.
+    is_limited: bool,
 }
 
 // === impl Tried ===
 
 impl Tried {
     pub(crate) fn new(visits: Visits) -> Self {
-        Self { visits, accounts: SmallVec::new(), for_their_keys: SmallVec::new() }
+        Self { visits, accounts: SmallVec::new(), for_their_keys: SmallVec::new(), closed: SmallVec::new() }
     }
 
     /// Counts an attempt.
@@ -97,21 +109,26 @@ impl Tried {
         }
     }
 
-    /// Takes into account how a target that failed may do better.
-    pub(crate) fn note(&mut self, place: usize, again: Again) {
-        if !again.helps_later() {
-            self.visits.close(place);
-        }
+    /// Takes into account how a target that failed with an account may do better.
+    pub(crate) fn note(&mut self, (place, account): (usize, usize), again: Again) {
         self.for_their_keys.retain(|other| *other != place);
+        match again {
+            Again::Later => {}
+            Again::Not => self.visits.close(place),
+            Again::WithAnotherKey => self.closed.push((place, account)),
+            Again::Either => {}
+        }
         if again.helps_another_key() {
             self.for_their_keys.push(place);
         }
     }
 
-    /// Whether every account of every target of a pool was asked with.
-    pub(crate) fn has_asked_all(&self, pool: &Pool) -> bool {
+    /// Whether every account of every target of a pool was asked with, but for those that are put aside.
+    pub(crate) fn has_asked_all(&self, pool: &Pool, now: Moment) -> bool {
         pool.targets().all(|(place, target)| {
-            (0..target.provider.accounts.hashes().len()).all(|account| self.with(place, account) > 0)
+            let accounts = &target.provider.accounts;
+            let is_open = |account: &usize| target.live.account(accounts, *account, now).is_some();
+            (0..accounts.hashes().len()).filter(is_open).all(|account| self.with(place, account) > 0)
         })
     }
 
@@ -126,8 +143,26 @@ impl Tried {
             && target.live.usable(accounts, now).enumerate().any(|(i, usable)| usable && self.with(place, i) == 0)
     }
 
+    /// When the first account cools down no longer that the same is true of.
+    fn fresh_key_at(&self, place: usize, target: &Target, now: Moment) -> Option<Moment> {
+        let accounts = &target.provider.accounts;
+        let fresh = (0..accounts.hashes().len()).filter(|account| self.with(place, *account) == 0);
+        let cooling = fresh.filter_map(|account| target.live.account(accounts, account, now)?);
+        if self.for_their_keys.contains(&place) { cooling.min() } else { None }
+    }
+
     fn may_repeat(&self, place: usize, target: &Target, occasion: &Occasion<'_>) -> bool {
-        self.visits.may_repeat(place, target.provider.max_retries.unwrap_or(occasion.max_internal_retries))
+        let most = target.provider.max_retries.unwrap_or(occasion.max_internal_retries);
+        self.visits.may_repeat(place, most) && self.has_open_account(place, target, occasion.now)
+    }
+
+    /// Whether there is an account that another attempt may help.
+    fn has_open_account(&self, place: usize, target: &Target, now: Moment) -> bool {
+        let accounts = &target.provider.accounts;
+        let is_open = |account: usize| {
+            !self.closed.contains(&(place, account)) && target.live.account(accounts, account, now).is_some()
+        };
+        self.closed.is_empty() || (0..accounts.hashes().len()).any(is_open)
     }
 
     fn may_visit(&self, place: usize, target: &Target, occasion: &Occasion<'_>) -> bool {
@@ -141,21 +176,22 @@ impl Tried {
 /// nothing is eligible, the open one whose time ends first is tried once, if it seems to be there at all. A request that
 /// carries state goes to those that hold it, as long as one of them can still be asked.
 pub(crate) fn choose<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> Result<Choice<'p>, Nothing> {
-    let seen = see(pool, tried, occasion);
+    let seen = see(pool, Some(tried), occasion);
     let first = |seen: &Seen<'_>| tried.visits.first_visit(seen.place);
     let fresh = |seen: &Seen<'_>| tried.has_fresh_key(seen.place, seen.target, occasion.now);
     let again = |seen: &Seen<'_>| tried.may_repeat(seen.place, seen.target, occasion);
-    let picked = pick(pool, &seen, first, occasion)
-        .or_else(|| pick(pool, &seen, fresh, occasion))
-        .or_else(|| pick(pool, &seen, again, occasion))
-        .or_else(|| panic(&seen, tried));
+    let in_need = || {
+        let picked = pick(pool, &seen, fresh, occasion).or_else(|| pick(pool, &seen, again, occasion));
+        picked.or_else(|| panic(&seen, tried))
+    };
+    let picked = pick(pool, &seen, first, occasion).or_else(|| if occasion.is_beside { None } else { in_need() });
     picked.and_then(|seen| settle(pool, seen, tried, occasion)).ok_or_else(|| nothing(&seen, tried, occasion))
 }
 
 /// Whether some target of the pool could be chosen now.
 pub(crate) fn has_room(pool: &Pool, tried: &Tried, occasion: &Occasion<'_>) -> bool {
     let may_visit = |seen: &Seen<'_>| tried.may_visit(seen.place, seen.target, occasion);
-    see(pool, tried, occasion).iter().any(|seen| seen.standing.is_eligible() && may_visit(seen))
+    see(pool, Some(tried), occasion).iter().any(|seen| seen.standing.is_eligible() && may_visit(seen))
 }
 
 /// The strategy's choice among the eligible that `may_visit`.
@@ -177,10 +213,17 @@ fn pick<'s, 'p>(
     eligible.get(picked).copied()
 }
 
-/// The targets that the request may go to, as they stand now.
-fn see<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> SmallVec<[Seen<'p>; 8]> {
+/// The targets that the request may go to, as they stand now. Without `tried` those that it should go to, be it or they as they
+/// may.
+fn see<'p>(pool: &'p Pool, tried: Option<&Tried>, occasion: &Occasion<'_>) -> SmallVec<[Seen<'p>; 8]> {
     let (now, rules) = (occasion.now, occasion.rules);
-    let all = pool.targets().map(|(place, target)| Seen { place, target, standing: target.standing(now, rules) });
+    let in_time = |(_, target): &(usize, &Target)| now < occasion.started.after(target.limits.deadline);
+    let all = pool.targets().filter(in_time).map(|(place, target)| {
+        let mut standing = target.standing(now, rules);
+        let limited_until = target.provider.limited_until(occasion.tokens, now);
+        standing.cooling_until = standing.cooling_until.max(limited_until);
+        Seen { place, target, standing, is_limited: limited_until.is_some() }
+    });
     let mut seen: SmallVec<[Seen<'p>; 8]> = all.collect();
     if let Carried::Of(maker) = occasion.carried {
         let mut holders: SmallVec<[Seen<'p>; 8]> =
@@ -197,12 +240,21 @@ fn see<'p>(pool: &'p Pool, tried: &Tried, occasion: &Occasion<'_>) -> SmallVec<[
 
 /// The target as one that holds what the maker made, if it does and can still be asked, be it later: of its accounts only the
 /// maker's counts.
-fn as_holder<'p>(seen: &Seen<'p>, maker: &BoundTo, tried: &Tried, occasion: &Occasion<'_>) -> Option<Seen<'p>> {
-    let Seen { place, target, mut standing } = *seen;
+fn as_holder<'p>(seen: &Seen<'p>, maker: &BoundTo, tried: Option<&Tried>, occasion: &Occasion<'_>) -> Option<Seen<'p>> {
+    let Seen { place, target, mut standing, is_limited } = *seen;
     let account = account_of(maker, target)?;
-    standing.cooling_until = target.live.account(&target.provider.accounts, account, occasion.now)?;
-    let may_visit = tried.visits.first_visit(place) || tried.may_repeat(place, target, occasion);
-    (may_visit && standing.state.eligible()).then_some(Seen { place, target, standing })
+    let limited_until = target.provider.limited_until(occasion.tokens, occasion.now);
+    standing.cooling_until = target.live.account(&target.provider.accounts, account, occasion.now)?.max(limited_until);
+    let may_visit = tried.is_none_or(|tried| {
+        let is_first = tried.visits.first_visit(place);
+        match standing.state {
+            State::Healthy | State::Ramp { .. } => is_first || tried.may_repeat(place, target, occasion),
+            // It is tried in need, rather than that a stranger is asked.
+            State::Open { hard: false, .. } => is_first && standing.cooling_until.is_none() && !occasion.is_beside,
+            State::Open { hard: true, .. } => false,
+        }
+    });
+    may_visit.then_some(Seen { place, target, standing, is_limited })
 }
 
 /// The maker's account at a target, by its place at the provider.
@@ -232,7 +284,13 @@ fn settle<'p>(pool: &'p Pool, seen: &Seen<'p>, tried: &Tried, occasion: &Occasio
     let is_usable = |account: &usize| target.live.account(accounts, *account, occasion.now) == Some(None);
     let account = match makers.filter(is_usable) {
         Some(account) => account,
-        None => target.live.pick_account(accounts, |account| tried.with(place, account), occasion.now)?,
+        None => {
+            let tries = |account| match tried.closed.contains(&(place, account)) {
+                true => u32::MAX,
+                false => tried.with(place, account),
+            };
+            target.live.pick_account(accounts, tries, occasion.now)?
+        }
     };
     target.selections.fetch_add(1, Relaxed);
     let is_fresh = tried.with(place, account) == 0 && tried.for_their_keys.contains(&place);
@@ -247,10 +305,16 @@ fn settle<'p>(pool: &'p Pool, seen: &Seen<'p>, tried: &Tried, occasion: &Occasio
 
 fn nothing(seen: &[Seen<'_>], tried: &Tried, occasion: &Occasion<'_>) -> Nothing {
     let may_visit = |seen: &&Seen<'_>| tried.may_visit(seen.place, seen.target, occasion);
+    let fresh = seen.iter().filter_map(|seen| tried.fresh_key_at(seen.place, seen.target, occasion.now));
     Nothing {
-        full_at: seen.iter().filter(may_visit).find(|seen| seen.standing.is_able()).map(|seen| seen.place),
-        soonest: seen.iter().filter(may_visit).filter_map(|seen| cooled(&seen.standing)).min(),
+        full_at: seen.iter().filter(may_visit).find(|seen| is_only_full(&seen.standing)).map(|seen| seen.place),
+        soonest: seen.iter().filter(may_visit).filter_map(|seen| cooled(&seen.standing)).chain(fresh).min(),
+        is_limited: seen.iter().filter(may_visit).any(|seen| seen.is_limited),
     }
+}
+
+fn is_only_full(standing: &Standing) -> bool {
+    standing.is_able() && !standing.has_room()
 }
 
 /// When a rate limit ends that is all that keeps a target from being asked.
@@ -268,14 +332,20 @@ fn due(standing: &Standing) -> Option<Moment> {
 }
 
 /// When the first of the pool's targets may be asked again, by anyone.
-pub(crate) fn soonest(pool: &Pool, now: Moment, rules: &Rules) -> Option<Moment> {
-    pool.targets().filter_map(|(_, target)| due(&target.standing(now, rules))).min()
+pub(crate) fn soonest(pool: &Pool, occasion: &Occasion<'_>) -> Option<Moment> {
+    see(pool, None, occasion).iter().filter_map(|seen| due(&seen.standing)).min()
 }
 
 /// What keeps some of the pool's targets from being asked, if it is that they cool down.
-pub(crate) fn cooling(pool: &Pool, now: Moment, rules: &Rules) -> SmallVec<[Cooling; 4]> {
-    let cooling = pool.targets().filter(|(_, target)| target.standing(now, rules).cooling_until.is_some());
-    cooling.flat_map(|(_, target)| target.live.cooling(now)).collect()
+pub(crate) fn cooling(pool: &Pool, occasion: &Occasion<'_>) -> SmallVec<[Cooling; 4]> {
+    let seen = see(pool, None, occasion);
+    let cooling = seen.iter().filter(|seen| seen.standing.cooling_until.is_some());
+    cooling.flat_map(|seen| seen.target.live.cooling(occasion.now)).collect()
+}
+
+/// Whether a target of the pool is what made the state that the request refers to.
+pub(crate) fn holds(pool: &Pool, maker: &BoundTo) -> bool {
+    pool.targets().any(|(_, target)| target.key == maker.backend && account_of(maker, target).is_some())
 }
 
 /// The numbers that a strategy and the dashboard see of a target.

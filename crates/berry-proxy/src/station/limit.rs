@@ -1,15 +1,18 @@
-//! Station 4 for a user: its requests at once and in a time, looked at before a byte of the body is read. Nobody waits here: who is
-//! over a limit is told when to come again, and only what was let in counts.
+//! Station 4 for a user: its requests at once and in a time, looked at before a byte of the body is read; its tokens, once it is
+//! known what is asked. Nobody waits here: who is over a limit is told when to come again, and only what was let in counts.
 
 use std::time::Duration;
 
+use berry_config::AskUsage;
 use berry_http1::push_field;
-use berry_policy::WindowStanding;
+use berry_policy::{Quantity, WindowStanding};
 use berry_vocab::{Code, Dice, Failure};
+use berry_wire::{Asked, Call};
 
 use crate::live::UserLimit;
 use crate::snapshot::User;
-use crate::station::Ticket;
+use crate::station::route::Plan;
+use crate::station::{Estimate, Reservation, Ticket};
 
 /// What those are told to wait who have too many requests at once: when one of them ends is not known.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
@@ -18,54 +21,101 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 /// model, C4).
 const JITTER: f64 = 0.25;
 
-/// The fields that tell how a user's limit of requests stands: its amount, what remains, when it is whole again.
-const FIELDS: [&str; 3] =
+/// The fields that tell how a user's limits stand: the amount, what remains, when it is whole again.
+const REQUEST_FIELDS: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const TOKEN_FIELDS: [&str; 3] =
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
 /// Lets a user's request in, and charges its limits with it.
 ///
 /// # Errors
 /// `concurrency_limited`, `rate_limited`.
 pub(crate) fn user(user: &User, ticket: &mut Ticket) -> Result<(), Failure> {
-    let refuse = |by: UserLimit, code, message: String, wait| {
-        user.live.count_refused(by);
-        let wait = ticket.worker.with_dice(|dice| jittered(wait, dice));
-        Failure::new(code, message).retry_after(wait)
-    };
     let slot = match user.limits.concurrent_requests {
         None => None,
         Some(limit) => Some(user.live.slots.try_take(limit).ok_or_else(|| {
             let message = format!(
                 "this user has {limit} requests in flight, as many as it may have at once; wait for one of them to end"
             );
-            refuse(UserLimit::AtOnce, Code::ConcurrencyLimited, message, UNKNOWN_WAIT)
+            refuse(user, (UserLimit::AtOnce, Code::ConcurrencyLimited), (message, UNKNOWN_WAIT), ticket)
         })?),
     };
-    let standing = user.live.rate.take(&user.limits.requests, ticket.started).map_err(|refusing| {
-        let by = UserLimit::Requests(refusing.window);
-        let message = format!(
-            "this user's limit is used up: {} = {}; come again when the time in `retry-after` is over",
-            by.name(),
-            refusing.limit
-        );
-        refuse(by, Code::RateLimited, message, refusing.wait)
-    })?;
+    let taken = user.live.meter.requests.take(&user.limits.requests, 1, ticket.started);
+    let standing = taken.map_err(|refusing| used_up(user, Quantity::Requests, refusing, ticket))?;
     ticket.slots.user = slot;
     ticket.rate = standing;
     Ok(())
 }
 
-/// Writes the field lines that tell a limited user how its tightest limit of requests stands.
-pub(crate) fn push_standing(standing: &WindowStanding, fields: &mut Vec<u8>) {
-    let reset = openai_duration(standing.reset);
-    for (name, value) in FIELDS.iter().zip([standing.limit.to_string(), standing.remaining.to_string(), reset]) {
-        push_field(fields, name.as_bytes(), value.as_bytes());
+/// Estimates what a request may use, and takes so many of its user's tokens; asks for usage where the answer would not tell it.
+/// What is refused here counts as no request either.
+///
+/// # Errors
+/// `rate_limited`.
+pub(crate) fn tokens(
+    (call, asked): (&Call<'_>, &mut Asked),
+    body: &[u8],
+    plan: &Plan,
+    ticket: &mut Ticket,
+) -> Result<(), Failure> {
+    let is_limited = ticket.user.as_ref().is_some_and(|user| !user.limits.tokens.is_empty());
+    let counts = is_limited || ticket.snapshot.limits_backends_tokens;
+    let ask_usage = ticket.snapshot.ask_usage;
+    if ask_usage == AskUsage::Always || (counts && ask_usage == AskUsage::Limited) {
+        asked.ask_usage(call.operation, body);
+    }
+    if !counts {
+        return Ok(());
+    }
+    let is_json = body.trim_ascii_start().first() == Some(&b'{');
+    let typical = plan.pools.first().map_or(0, |pool| pool.model.live.typical_output());
+    let estimate = Estimate::of(body, is_json, typical);
+    ticket.estimate = Some(estimate);
+    let Some(user) = ticket.user.clone().filter(|_| is_limited) else {
+        return Ok(());
+    };
+    let (meter, limits) = (&user.live.meter, &user.limits.tokens);
+    let standing = meter.tokens.take(limits, estimate.total(), ticket.worker.now()).map_err(|refusing| {
+        meter.requests.settle(&user.limits.requests, (1, 0), ticket.started);
+        used_up(&user, Quantity::Tokens, refusing, ticket)
+    })?;
+    ticket.reservations.push(Reservation::of(&ticket.worker, meter, *limits, estimate.total()));
+    ticket.tokens = standing;
+    Ok(())
+}
+
+fn used_up(user: &User, quantity: Quantity, refusing: WindowStanding, ticket: &Ticket) -> Failure {
+    let by = UserLimit::InATime(quantity, refusing.window);
+    let message = format!(
+        "this user's limit is used up: {} = {}; come again when the time in `retry-after` is over",
+        by.name(),
+        refusing.limit
+    );
+    refuse(user, (by, Code::RateLimited), (message, refusing.wait), ticket)
+}
+
+fn refuse(user: &User, (by, code): (UserLimit, Code), (message, wait): (String, Duration), ticket: &Ticket) -> Failure {
+    user.live.count_refused(by);
+    let wait = ticket.worker.with_dice(|dice| jittered(wait, dice));
+    Failure::new(code, message).retry_after(wait)
+}
+
+/// Writes the field lines that tell a limited user how its tightest limits stand.
+pub(crate) fn push_standings(ticket: &Ticket, fields: &mut Vec<u8>) {
+    for (names, standing) in [(REQUEST_FIELDS, ticket.rate()), (TOKEN_FIELDS, ticket.tokens)] {
+        let Some(standing) = standing else { continue };
+        let values = [standing.limit.to_string(), standing.remaining.to_string(), openai_duration(standing.reset)];
+        for (name, value) in names.iter().zip(values) {
+            push_field(fields, name.as_bytes(), value.as_bytes());
+        }
     }
 }
 
 /// Whether a backend's field of that name gives way to the request's own: two that disagree would tell a client nothing.
 pub(crate) fn replaces(ticket: &Ticket, name: &[u8]) -> bool {
-    ticket.rate.is_some() && FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+    let is_one = |fields: [&str; 3]| fields.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()));
+    (ticket.rate.is_some() && is_one(REQUEST_FIELDS)) || (ticket.tokens.is_some() && is_one(TOKEN_FIELDS))
 }
 
 /// A time in OpenAI's form: `1s`, `6m0s`, `23h59m12s`. In whole seconds, rounded up: who comes then is not early.

@@ -13,12 +13,15 @@ use bytes::Buf;
 use crate::answer::Streamed;
 use crate::deadline::Deadline;
 use crate::live::Ending;
-use crate::station::{Fault, Outcome, Ticket};
+use crate::station::{Fault, Outcome, Spent, Ticket};
 use crate::upstream::{BodyFault, Piece};
 use crate::worker::Worker;
 
 /// How long an upstream may take to end its answer after the stream's own end.
 const AFTER_END: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How much of the end of a plain answer is looked at for what it cost.
+const KEPT_END: usize = 1024;
 
 /// The answer cannot be ended well: the connection (HTTP/1) or stream (HTTP/2) must be broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub(crate) struct Flow {
     is_loose: bool,
     /// An error event that goes out as the last.
     last_words: Option<Vec<u8>>,
+    /// Of an answer that is no stream of events and whose cost is counted: its end, and how much has come.
+    end: (Vec<u8>, u64),
 }
 
 impl Flow {
@@ -52,6 +57,7 @@ impl Flow {
             partial: Vec::new(),
             is_loose: false,
             last_words: None,
+            end: (Vec::new(), 0),
         };
         flow.wait_from(now);
         flow
@@ -78,6 +84,17 @@ impl Flow {
     /// The length of the body, where it is known.
     pub(crate) fn length(&self) -> Option<u64> {
         self.streamed.length()
+    }
+
+    /// Notes what the answer has cost until now.
+    fn note_spent(&mut self) {
+        if self.streamed.counts {
+            let (end, passed) = &self.end;
+            self.ticket.spent = match &self.streamed.events {
+                Some(events) => Spent::of_stream(events),
+                None => Spent::of_end(self.streamed.operation, end, *passed),
+            };
+        }
     }
 
     /// The next piece, into `buffer`. After the last one, or a cut, nothing more must be asked for.
@@ -153,12 +170,15 @@ impl Flow {
 
     /// What of the first `len` bytes of the buffer may go; `None`: nothing yet.
     fn pass(&mut self, buffer: &mut [u8], len: usize, judged: usize, last: bool) -> Option<Result<Piece, Cut>> {
-        let Some(events) = self.streamed.events.as_mut() else {
+        if self.streamed.events.is_none() {
+            self.keep_end(buffer.get(..len).unwrap_or_default());
             if last {
-                self.ticket.complete();
+                self.complete();
             }
             return Some(Ok(Piece { len, last }));
-        };
+        }
+        let mut len = len;
+        let events = self.streamed.events.as_mut()?;
         let (mut at, mut clear) = (judged, 0);
         if judged > 0 && events.is_between_events() {
             clear = judged;
@@ -171,6 +191,11 @@ impl Flow {
             self.is_loose = false;
             match event {
                 Event::Quiet | Event::Content | Event::End => {}
+                Event::Unasked => {
+                    buffer.copy_within(at..len, at - taken);
+                    (at, len) = (at - taken, len - taken);
+                    clear = at;
+                }
                 Event::Error(complaint) => {
                     self.end_with_their_error(complaint);
                     return Some(Ok(Piece { len: clear, last: true }));
@@ -180,7 +205,7 @@ impl Flow {
         if last {
             return Some(match events.finish() {
                 StreamEnd::Whole => {
-                    self.ticket.complete();
+                    self.complete();
                     Ok(Piece { len, last: true })
                 }
                 StreamEnd::Failed(complaint) => {
@@ -198,8 +223,25 @@ impl Flow {
         (clear > 0).then_some(Ok(Piece { len: clear, last: false }))
     }
 
+    /// The answer is whole.
+    fn complete(&mut self) {
+        self.note_spent();
+        self.ticket.complete();
+    }
+
+    /// Keeps the end of what passes, if it is looked at in the end.
+    fn keep_end(&mut self, piece: &[u8]) {
+        if self.streamed.counts {
+            let (end, passed) = &mut self.end;
+            *passed += piece.len() as u64;
+            end.extend_from_slice(piece.get(piece.len().saturating_sub(KEPT_END)..).unwrap_or_default());
+            end.drain(..end.len().saturating_sub(KEPT_END));
+        }
+    }
+
     /// The upstream's own error event has passed: it is the end.
     fn end_with_their_error(&mut self, complaint: Complaint) {
+        self.note_spent();
         let meaning = Fault::Told(complaint).meaning();
         if let Some(class) = meaning.class {
             let (failure, cooldown) = (meaning.failure, meaning.cooldown(None));
@@ -213,9 +255,10 @@ impl Flow {
     fn fail(&mut self, end: End, clear: usize, buffer: &mut [u8]) -> Result<Piece, Cut> {
         if self.has_ended() {
             // All that the protocol wants has come.
-            self.ticket.complete();
+            self.complete();
             return Ok(Piece { len: clear, last: true });
         }
+        self.note_spent();
         let (class, code, message) = end.meaning();
         match class {
             Some(class) => self.ticket.end_attempt(Ending::of(class)),
@@ -239,6 +282,13 @@ impl Flow {
         }
         self.last_words = Some(words);
         Ok(Piece { len: clear, last: false })
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        // Of an answer whose client has left, too, what has come has been paid for.
+        self.note_spent();
     }
 }
 

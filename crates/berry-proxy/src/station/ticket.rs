@@ -1,6 +1,7 @@
 //! Stations 1 and 10: the ticket is opened when a request begins and settled once, when its answer is over, whatever way it
 //! ended. Settling writes the log line and counts; it never affects the answer.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,14 @@ use std::time::Duration;
 use berry_http1::Method;
 use berry_policy::{FailureKind, OutcomeClass, State, WindowStanding};
 use berry_vocab::{Code, Moment, Protocol};
+use smallvec::SmallVec;
 
 use crate::client::Request;
-use crate::live::{BackendLive, Ending, Rules, Slot};
+use crate::live::{Age, BackendLive, Ending, Rules, Slot, is_metered};
 use crate::places::Place;
 use crate::routes::Route;
 use crate::snapshot::{Model, Provider, Snapshot, Target, User};
+use crate::station::{Estimate, Reservation, Spent};
 use crate::worker::Worker;
 
 /// How a request ended, as its log line says.
@@ -51,6 +54,15 @@ pub(crate) struct Ticket {
     pub(crate) slots: Taken,
     /// How the user's tightest limit of requests stood once it had been charged with this one.
     pub(crate) rate: Option<WindowStanding>,
+    /// How its tightest limit of tokens stood then.
+    pub(crate) tokens: Option<WindowStanding>,
+    /// What the request may use; `None`: nobody counts.
+    pub(crate) estimate: Option<Estimate>,
+    /// What was taken of limits of tokens for it, until it is known what it used.
+    pub(crate) reservations: SmallVec<[Reservation; 1]>,
+    pub(crate) spent: Spent,
+    /// Whether its client has been promised a stream; `None`: nothing goes out before there is an answer.
+    pub(crate) is_promised: Option<Rc<Cell<bool>>>,
     pub(crate) status: u16,
     /// Time that upstreams took until the answer began.
     pub(crate) upstream_time: Duration,
@@ -90,6 +102,11 @@ impl Ticket {
             place: Place::new(worker.clone()),
             slots: Taken::default(),
             rate: None,
+            tokens: None,
+            estimate: None,
+            reservations: SmallVec::new(),
+            spent: Spent::Nothing,
+            is_promised: None,
             status: 0,
             upstream_time: Duration::ZERO,
             first_byte: None,
@@ -108,7 +125,7 @@ impl Ticket {
         // What was not let in, and what does not count, has charged nothing and is told how things are.
         self.rate.or_else(|| {
             let user = self.user.as_ref().filter(|user| !user.limits.requests.is_empty())?;
-            user.live.rate.tightest(&user.limits.requests, self.worker.now())
+            user.live.meter.requests.tightest(&user.limits.requests, self.worker.now())
         })
     }
 
@@ -133,9 +150,27 @@ impl Ticket {
 
     /// Ends the attempt under way, if one is.
     pub(crate) fn end_attempt(&mut self, ending: Ending) {
-        if let Some(attempt) = self.attempt.take() {
+        if let Some(mut attempt) = self.attempt.take() {
+            attempt.settle(self.used());
             attempt.end(ending, &self.worker, &self.snapshot.rules);
         }
+    }
+
+    /// How many tokens it has used, as far as that is known.
+    fn used(&self) -> u32 {
+        self.estimate.map_or(0, |estimate| self.spent.tokens(estimate))
+    }
+
+    /// Settles what was taken of limits of tokens.
+    fn settle_tokens(&mut self) {
+        let used = self.used();
+        if let (Some(output), Some(model)) = (self.spent.told_output(), &self.model) {
+            model.live.note_output(output);
+        }
+        if let Some(attempt) = &mut self.attempt {
+            attempt.settle(used);
+        }
+        self.reservations.drain(..).for_each(|reservation| reservation.settle(used));
     }
 
     /// Notes that the first byte of the answer is there.
@@ -186,6 +221,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.settle_tokens();
         // An attempt that nobody finished was cancelled: it tells nothing about its backend.
         self.attempt = None;
         // A request whose handling panics is answered and settled by a ticket of its own.
@@ -205,31 +241,49 @@ pub(crate) struct Attempt {
     label: Arc<str>,
     /// The model that it is tried for: how many of its backends are open decides whether a soft failure may open this one.
     model: Arc<Model>,
-    has_begun: bool,
+    /// What was taken of its provider's limit of tokens.
+    reservation: Option<Reservation>,
+    /// As long as its answer has not begun.
+    unanswered: Option<Age>,
     has_ended: bool,
 }
 
 impl Attempt {
     /// Begins a try at `target` with one of its accounts.
-    pub(crate) fn begin(target: &Target, account: usize, model: &Arc<Model>) -> Self {
+    pub(crate) fn begin(target: &Target, account: usize, model: &Arc<Model>, ticket: &Ticket) -> Self {
         let accounts = &target.provider.accounts;
-        target.live.enter();
+        let unanswered = Some(target.live.enter());
         accounts.live.enter();
+        let limits = &target.provider.rate_limit;
+        let reservation = is_metered(limits).then(|| {
+            let (worker, meter) = (&ticket.worker, &accounts.live.meter);
+            let tokens = ticket.estimate.unwrap_or_default().total();
+            meter.charge(limits, tokens, worker.now());
+            Reservation::of(worker, meter, limits.tokens, tokens)
+        });
         Self {
             live: target.live.clone(),
             provider: target.provider.clone(),
             account: (account, accounts.hashes().get(account).copied().unwrap_or_default()),
             label: target.fixed_label(),
             model: model.clone(),
-            has_begun: false,
+            reservation,
+            unanswered,
             has_ended: false,
+        }
+    }
+
+    /// Settles what was taken of its provider's limit of tokens.
+    fn settle(&mut self, used: u32) {
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(used);
         }
     }
 
     /// Notes that its answer has begun, `sample` after it was sent.
     pub(crate) fn begin_answer(&mut self, sample: Duration, now: Moment) {
-        self.has_begun = true;
-        if let Some(turned) = self.live.record_begun(sample, now) {
+        let turned = self.unanswered.take().and_then(|age| self.live.record_begun(age, sample, now));
+        if let Some(turned) = turned {
             tell(&self.label, turned.to, now);
         }
         self.provider.accounts.live.room.release();
@@ -254,7 +308,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.live.leave(self.has_begun);
+        self.live.leave(self.unanswered);
         self.provider.accounts.live.leave();
         if !self.has_ended {
             self.live.record_cancelled();

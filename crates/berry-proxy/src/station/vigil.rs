@@ -1,6 +1,7 @@
 //! A stream that has not begun, kept alive by comments (`stream_keepalive_seconds`), so that nobody on the way hangs up while a
 //! model thinks. Once a comment has gone out the head is told: whatever comes of the call then comes within the stream.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -57,7 +58,7 @@ pub(crate) async fn call<C: Client>(
     request: Request,
     prepared: Prepared,
     client: &mut C,
-    ticket: Ticket,
+    mut ticket: Ticket,
     every: Duration,
 ) -> Option<Answer> {
     let worker = ticket.worker.clone();
@@ -69,6 +70,8 @@ pub(crate) async fn call<C: Client>(
     let mut head = begin_head(200);
     push_field(&mut head, b"content-type", b"text/event-stream");
     path::push_own_fields(&ticket, &mut head);
+    let is_promised = Rc::new(Cell::new(false));
+    ticket.is_promised = Some(is_promised.clone());
     let mut calling: Call = Box::pin(run(request, prepared, ticket));
     let due = worker.clock.instant(worker.now().after(every));
     match client.wait(|| due, calling.as_mut()).await {
@@ -79,7 +82,7 @@ pub(crate) async fn call<C: Client>(
             let (result, ticket) = calling.await;
             return path::conclude(result, ticket);
         }
-        Err(Interrupted::Due) => {}
+        Err(Interrupted::Due) => is_promised.set(true),
     }
     let mut deadline = Deadline::default();
     // The first comment goes out at once, with the head.

@@ -38,7 +38,8 @@ enum Way {
 /// Sends a request on a shared connection, opening one if need be.
 ///
 /// A connection that was there before may turn out to be gone; the request then goes out once more, on one that was opened
-/// since (failure model, U3).
+/// since (failure model, U3). So it does where the provider says that it has not touched it: of the first requests on a
+/// connection there may be more than it takes, which it says only then (RFC 9113, section 8.7).
 pub(super) async fn send(
     worker: &Rc<Worker>,
     endpoint: &Arc<Endpoint>,
@@ -48,12 +49,22 @@ pub(super) async fn send(
     let first = find(worker, endpoint, 0).await?;
     let is_reused = matches!(&first, Way::Shared(lease) if lease.serial() <= before);
     match go(worker, endpoint, first, outgoing).await {
+        Err(Broken { fault: SendFault::Refused, .. }) => again(worker, endpoint, 0, outgoing).await,
         Err(Broken { fault: SendFault::Disconnected, answered: false }) if is_reused => {
-            let fresh = find(worker, endpoint, before).await?;
-            go(worker, endpoint, fresh, outgoing).await.map_err(|broken| broken.fault)
+            again(worker, endpoint, before, outgoing).await
         }
         other => other.map_err(|broken| broken.fault),
     }
+}
+
+async fn again(
+    worker: &Rc<Worker>,
+    endpoint: &Arc<Endpoint>,
+    newer_than: u64,
+    outgoing: Outgoing<'_>,
+) -> Result<Begun, SendFault> {
+    let way = find(worker, endpoint, newer_than).await?;
+    go(worker, endpoint, way, outgoing).await.map_err(|broken| broken.fault)
 }
 
 /// Sends a request on a connection that was opened for it, and shares that with the next ones.
@@ -120,7 +131,7 @@ async fn go(worker: &Rc<Worker>, endpoint: &Arc<Endpoint>, way: Way, outgoing: O
         broken(&error)
     });
     // Whether the connection is gone or about to go: the next request has better chances on another.
-    if let Err(Broken { answered: false, .. }) = response {
+    if let Err(Broken { fault: SendFault::Disconnected, answered: false }) = response {
         worker.pool.h2.retire(endpoint.id, &lease);
     }
     let (head, incoming) = answer_head(response?).ok_or(malformed)?;
@@ -133,10 +144,11 @@ fn broken(error: &hyper::Error) -> Broken {
     match cause.filter(|cause| cause.is_reset()) {
         // Our own side resets a stream whose answer it cannot take, such as a head that is too large (failure model, U16).
         Some(reset) if !reset.is_remote() => Broken { fault: SendFault::Malformed, answered: true },
-        Some(reset) if reset.reason() != Some(Reason::REFUSED_STREAM) => {
-            Broken { fault: SendFault::Disconnected, answered: true }
+        Some(reset) if reset.reason() == Some(Reason::REFUSED_STREAM) => {
+            Broken { fault: SendFault::Refused, answered: false }
         }
-        _ => Broken { fault: SendFault::Disconnected, answered: false },
+        Some(_) => Broken { fault: SendFault::Disconnected, answered: true },
+        None => Broken { fault: SendFault::Disconnected, answered: false },
     }
 }
 

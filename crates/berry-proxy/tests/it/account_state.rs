@@ -208,8 +208,9 @@ async fn state_is_not_said_to_be_gone_while_one_that_may_hold_it_fails_or_cannot
 async fn state_of_another_account_is_no_fault_of_the_key_nor_of_the_backend() {
     let berry = Berry::with(without_retries).await;
     for _ in 0..4 {
-        berry.first.script(Script::new().json(403, "{}"));
-        berry.second.script(Script::new().json(403, "{}"));
+        let refusal = r#"{"error":{"message":"You do not have access to this response, or it does not exist."}}"#;
+        berry.first.script(Script::new().json(403, refusal));
+        berry.second.script(Script::new().json(403, refusal));
         let told = respond(&berry, r#","previous_response_id":"resp_unknown""#).await;
         assert_eq!((told.status, told.code().as_str()), (502, "upstream_auth"));
     }
@@ -230,4 +231,86 @@ async fn each_account_of_a_provider_may_be_the_one() {
     let body = r#"{"model":"single","input":"hi","previous_response_id":"resp_unknown"}"#;
     let told = berry.post("/v1/responses", &[("x-api-key", ALICE)], body).await;
     assert_eq!((told.status, told.field("berry-attempts")), (200, Some("2")));
+}
+
+fn made(id: &str) -> Script {
+    Script::new().json(200, format!(r#"{{"id":"{id}","object":"response","status":"completed","output":[]}}"#))
+}
+
+async fn ask_model(berry: &Berry, model: &str, more: &str) -> Response {
+    let body = format!(r#"{{"model":"{model}","input":"hi"{more}}}"#);
+    berry.post("/v1/responses", &[("x-api-key", ALICE)], &body).await
+}
+
+#[tokio::test]
+async fn state_that_a_fallback_made_leads_to_the_fallback() {
+    let berry = Berry::with(without_retries).await;
+    berry.second.script(fault("500"));
+    berry.first.script(made("resp_f"));
+    assert_eq!(ask_model(&berry, "stands-in", "").await.field("berry-backend"), Some("first/gpt-first"));
+    let told = ask_model(&berry, "stands-in", r#","previous_response_id":"resp_f""#).await;
+    let seen = (told.status, told.field("berry-backend"), told.field("berry-attempts"));
+    assert_eq!(seen, (200, Some("first/gpt-first"), Some("1")));
+}
+
+#[tokio::test]
+async fn a_maker_that_is_out_is_tried_before_a_stranger_is() {
+    let failover =
+        |text: String| without_retries(text).replace("strategy = \"round_robin\"", "strategy = \"failover\"");
+    let berry = Berry::with(failover).await;
+    berry.first.script(made("resp_f"));
+    assert_eq!(ask_model(&berry, "turns", "").await.field("berry-backend"), Some("first/gpt-first"));
+    for _ in 0..3 {
+        berry.first.script(fault("500"));
+        ask_model(&berry, "turns", "").await;
+    }
+    assert_eq!(ask_model(&berry, "turns", "").await.field("berry-backend"), Some("second/gpt-second"), "it is out");
+    let told = ask_model(&berry, "turns", r#","previous_response_id":"resp_f""#).await;
+    assert_eq!((told.status, told.field("berry-backend")), (200, Some("first/gpt-first")));
+}
+
+#[tokio::test]
+async fn a_fault_that_is_not_of_the_state_is_told_at_once() {
+    let two_keys = |text: String| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        without_retries(text).replace("api_key = \"sk-first-0123456789\"", keys)
+    };
+    let berry = Berry::with(two_keys).await;
+    let long = r#"{"error":{"type":"invalid_request_error","code":"context_length_exceeded","message":"too long"}}"#;
+    berry.first.script(Script::new().json(400, long));
+    let told = ask_model(&berry, "single", r#","include":[{"type":"reasoning","encrypted_content":"abc"}]"#).await;
+    assert_eq!((told.status, told.text().as_str(), told.field("berry-attempts")), (400, long, Some("1")));
+    // And one that is, once everybody was asked who is not put aside.
+    berry.first.script(fault("401"));
+    assert_eq!(ask_model(&berry, "single", "").await.status, 200);
+    berry.first.script(Script::new().json(400, LOST));
+    let told = ask_model(&berry, "single", r#","previous_response_id":"resp_unknown""#).await;
+    assert_eq!((told.status, told.text().as_str()), (400, LOST));
+}
+
+#[tokio::test]
+async fn a_key_that_gemini_refuses_is_refused_whatever_the_request_refers_to() {
+    let berry = Berry::with(without_retries).await;
+    let bad = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#;
+    berry.google.script(Script::new().json(400, bad));
+    let body = r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://video.example/x"}}]}]}"#;
+    let told = berry.post("/v1beta/models/gemini:generateContent", &[("x-goog-api-key", ALICE)], body).await;
+    assert_eq!(told.status, 502);
+    assert!(!told.text().contains("API key not valid"), "{}", told.text());
+}
+
+#[tokio::test]
+async fn while_its_maker_waits_out_a_rate_limit_a_request_is_told_so_each_time() {
+    let two_keys = |text: String| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        text.replace("api_key = \"sk-first-0123456789\"", keys)
+    };
+    let berry = Berry::with(two_keys).await;
+    berry.first.script(made("resp_a"));
+    assert_eq!(ask_model(&berry, "single", "").await.status, 200);
+    berry.first.script(fault("429-r60"));
+    for when in ["it has just said so", "it is cooling down"] {
+        let told = ask_model(&berry, "single", r#","previous_response_id":"resp_a""#).await;
+        assert_eq!((told.status, told.field("retry-after")), (429, Some("60")), "{when}");
+    }
 }

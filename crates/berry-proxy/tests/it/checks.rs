@@ -51,7 +51,9 @@ async fn serve(
     match answer(port, &line) {
         None => sleep(Duration::from_secs(100_000)).await,
         Some((status, body)) => {
-            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let wait = if status == 429 { "retry-after: 3600\r\n" } else { "" };
+            let head =
+                format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{wait}content-length: {}\r\n\r\n", body.len());
             let _ = stream.write_all((head + &body).as_bytes()).await;
         }
     }
@@ -238,6 +240,25 @@ async fn a_provider_can_be_tried_by_hand_without_any_effect_on_its_health() {
         assert_eq!((second.went_well, second.missing_models), (false, vec!["gpt-second".to_owned()]));
         assert_eq!(test_provider(&gate.worker, "nobody").await, None);
         assert_eq!(detail(&gate, ("first", "gpt-first")).await["state"], "healthy");
+    })
+    .await;
+}
+
+/// Vendors limit their lists apart from their chats.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_rate_limited_keeps_no_chat_from_its_backend() {
+    on_pipes(without_pools, async |mut gate| {
+        let limited = |_, line: &str| match line.starts_with("GET") {
+            true => Some((429, "{}".to_owned())),
+            false => Some((200, "{}".to_owned())),
+        };
+        let asked = play(take_opened(&mut gate), limited);
+        tokio::task::spawn_local(berry_proxy::checks::run(gate.worker.clone()));
+        sleep(Duration::from_secs(90)).await;
+        assert!(count(&asked, FIRST, "GET") > 1);
+        let mut client = gate.client();
+        chat(&mut client, "chat").await;
+        assert_eq!(client.response().await.field("berry-backend"), Some("first/gpt-first"));
     })
     .await;
 }

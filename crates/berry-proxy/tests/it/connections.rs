@@ -192,6 +192,24 @@ async fn requests_that_find_their_http2_connection_gone_share_a_fresh_one() {
     .await;
 }
 
+/// More requests than a fresh connection takes, which the provider says only when they are there.
+#[tokio::test(start_paused = true)]
+async fn what_a_fresh_http2_connection_refuses_goes_out_once_more() {
+    on_h2("refused", async |mut gate, provider| {
+        warm_up(&mut gate, &provider).await.abort();
+        settle().await;
+        let clients = ask(&gate, 5).await;
+        while !serve_opened(&mut gate, &provider).await.is_empty() {}
+        all_answered(clients).await;
+        let mut client = gate.client();
+        client.send("GET /metrics HTTP/1.1\r\nhost: b\r\n\r\n").await;
+        let metrics = client.response().await.text();
+        let failed = |line: &str| line.starts_with("berry_upstream_attempts_total") && line.contains("network_error");
+        assert!(!metrics.lines().any(failed), "{metrics}");
+    })
+    .await;
+}
+
 /// Else one connection that fails would take a backend out, which two in a row do.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_fails_for_several_requests_counts_once() {

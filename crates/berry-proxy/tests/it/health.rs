@@ -10,6 +10,7 @@ use crate::harness::{
     ALICE, Berry, Dialect, ROOT, Response, bearer, chat_body, fault, journal, request, stream_body, without_pools,
     without_retries,
 };
+use crate::ports::{FIRST, OK, answer, chat, on_pipes};
 
 /// Without repeated visits and without pooled connections, so that each fault is seen once.
 async fn start() -> Berry {
@@ -115,6 +116,39 @@ async fn a_stream_that_has_begun_counts_on_the_ramp() {
         held.push((gate, connection));
     }
     assert_eq!(detail(&berry, "first/gpt-first").await["state"], "healthy");
+}
+
+/// Else requests that a backend swallowed before it was taken out would keep it out, once it is well, until they time out.
+#[tokio::test(start_paused = true)]
+async fn what_hangs_since_before_takes_no_place_on_the_ramp() {
+    let change = |text: String| without_pools(without_retries(text)).replace("request_timeout_seconds = 2\n", "");
+    on_pipes(change, async |mut gate| {
+        let mut hung = Vec::new();
+        for _ in 0..3 {
+            let mut client = gate.client();
+            chat(&mut client, "single").await;
+            hung.push((gate.asked(FIRST).await, client));
+        }
+        for _ in 0..2 {
+            let mut client = gate.client();
+            chat(&mut client, "single").await;
+            drop(gate.asked(FIRST).await);
+            assert_eq!(client.response().await.status, 502);
+        }
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        for _ in 0..6 {
+            let mut client = gate.client();
+            chat(&mut client, "single").await;
+            answer(&mut gate.asked(FIRST).await, OK).await;
+            assert_eq!(client.response().await.status, 200);
+        }
+        // The others are answered as any are, and upset no count.
+        for (mut upstream, mut client) in hung {
+            answer(&mut upstream, OK).await;
+            assert_eq!(client.response().await.status, 200);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 
-use crate::harness::Connection;
-use crate::ports::{FIRST, Gate, OK, SECOND, answer, chat, on_pipes};
+use crate::harness::{Connection, FORCER, request, without_pools, without_retries};
+use crate::ports::{FIRST, Gate, OK, PATH, SECOND, answer, assert_took, chat, on_pipes};
 
 const REFUSAL: &str = "HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{\"error\":{}}";
 
@@ -74,7 +74,7 @@ async fn a_refusal_of_one_attempt_does_not_hide_the_answer_of_the_other() {
                 false => (&mut second, &mut first, "first/gpt-first"),
             };
             answer(refuses, REFUSAL).await;
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             answer(answers, OK).await;
             let response = client.response().await;
             assert_eq!((response.status, response.field("berry-backend")), (200, Some(name)));
@@ -113,6 +113,48 @@ async fn an_attempt_that_took_too_long_is_cancelled_while_the_other_goes_on() {
         assert_eq!(begun.elapsed().as_secs(), 60, "its own time, and not the other one's");
         answer(&mut slow, rest).await;
         assert_eq!(client.response().await.field("berry-backend"), Some("second/gpt-second"));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_waits_for_the_other_attempt_a_moment_and_no_longer() {
+    on_pipes(hedged("1.0"), async |mut gate| {
+        let (mut client, mut silent, mut second) = both_asked(&mut gate).await;
+        let begun = tokio::time::Instant::now();
+        answer(&mut second, REFUSAL).await;
+        assert_eq!(client.response().await.status, 400);
+        assert_took(begun, Duration::from_secs(2));
+        let read = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut Vec::new()).await;
+        assert_eq!(read.unwrap(), 0, "the other one is cancelled");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_out_gets_no_second_attempt() {
+    let change = |text: String| hedged("1.0")(without_pools(without_retries(text)));
+    on_pipes(change, async |mut gate| {
+        for _ in 0..3 {
+            let mut client = gate.client();
+            let fields = [("x-api-key", FORCER), ("berry-backend", "second")];
+            client.send(request(PATH, &fields, r#"{"model":"chat"}"#)).await;
+            let mut second = gate.asked(SECOND).await;
+            answer(&mut second, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+            while let Ok(Ok((_, mut again))) =
+                tokio::time::timeout(Duration::from_secs(9), async { gate.opened.recv().await.ok_or(()) }).await
+            {
+                answer(&mut again, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+            }
+            assert_eq!(client.response().await.status, 502);
+        }
+        let mut client = gate.client();
+        chat(&mut client, "chat").await;
+        let mut first = gate.asked(FIRST).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(gate.opened.try_recv().is_err(), "the second is out");
+        answer(&mut first, OK).await;
+        assert_eq!(client.response().await.status, 200);
     })
     .await;
 }

@@ -6,7 +6,7 @@ use tokio::io::DuplexStream;
 
 use crate::fragile::BREAK;
 use crate::harness::{ALICE, Connection, Dialect, request, stream_body, without_retries};
-use crate::ports::{FIRST, Gate, PATH, STREAM, answer, on_pipes};
+use crate::ports::{FIRST, Gate, PATH, SECOND, STREAM, answer, on_pipes};
 
 const COMMENT: &str = ": keepalive\n\n";
 const CHUNK: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
@@ -149,19 +149,33 @@ async fn a_whole_stream_after_a_comment_is_passed_whatever_its_type_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_stream_after_a_comment_is_an_error_and_counts_as_one() {
+async fn after_a_comment_an_answer_that_is_no_stream_is_another_backends_to_better() {
     on_pipes(every_five_seconds, async |mut gate| {
-        let (mut client, mut upstream) = kept_waiting(&mut gate).await;
-        answer(&mut upstream, whole("200 OK", r#"{"id":"x","choices":[{"message":{"content":"x"}}]}"#)).await;
-        let event = text(&mut client).await;
-        assert!(event.contains("upstream_bad_response"), "{event}");
-        assert_eq!(client.chunk().await, Some(Vec::new()));
+        for model in ["chat", "single"] {
+            let mut client = gate.client();
+            client.send(request(PATH, &[("x-api-key", ALICE)], &stream_body(model))).await;
+            let mut first = gate.asked(FIRST).await;
+            assert_eq!(client.head().await.unwrap().0, 200);
+            assert_eq!(client.chunk().await.unwrap(), COMMENT.as_bytes());
+            let body = r#"{"id":"x","choices":[{"message":{"content":"x"}}]}"#;
+            answer(&mut first, whole("200 OK\r\nconnection: close", body)).await;
+            if model == "chat" {
+                let mut second = gate.asked(SECOND).await;
+                answer(&mut second, format!("{STREAM}{}0\r\n\r\n", chunked(&format!("{CHUNK}data: [DONE]\n\n")))).await;
+                assert!(text(&mut client).await.starts_with(CHUNK));
+            } else {
+                let event = text(&mut client).await;
+                assert!(event.contains("upstream_bad_response"), "{event}");
+            }
+        }
         let metrics = metrics(&gate).await;
-        let attempts: Vec<_> =
-            metrics.lines().filter(|line| line.starts_with("berry_upstream_attempts_total")).collect();
-        let counted =
-            |outcome| attempts.iter().any(|l| l.contains("\"first\"") && l.contains(outcome) && l.ends_with(" 1"));
-        assert!(counted("server_error") && !counted("success"), "{attempts:#?}");
+        let of_first: Vec<_> = metrics.lines().filter(|line| line.contains("provider=\"first\"")).collect();
+        let is_counted = |line: &&&str| line.starts_with("berry_upstream_attempts_total") && line.ends_with(" 2");
+        let counted: Vec<_> = of_first.iter().filter(is_counted).collect();
+        assert!(
+            matches!(counted[..], [line] if line.contains("model_error")),
+            "no failure of its health: {of_first:#?}"
+        );
     })
     .await;
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use berry_mock::Mock;
+use tokio::time::Instant;
 
-use crate::harness::{Berry, fault, without_retries};
+use crate::harness::{Berry, fault, without_pools, without_retries};
+use crate::ports::{FIRST, answer, chat, on_pipes};
 
 const KEYS: [&str; 2] = ["sk-one-0123456789", "sk-two-0123456789"];
 
@@ -108,4 +110,43 @@ async fn the_last_key_that_is_refused_counts_against_its_backend() {
     let answer = berry.chat("single").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "no_backend"));
     assert_eq!(berry.asked().0, 3, "two refusals of it open the backend");
+}
+
+fn two_keys(text: String) -> String {
+    let keys = format!("api_keys = [\"{}\", \"{}\"]", KEYS[0], KEYS[1]);
+    text.replace("api_key = \"sk-first-0123456789\"", &keys)
+}
+
+/// Whatever the order in which one key is refused and the other one's attempt fails.
+#[tokio::test]
+async fn a_refused_key_does_not_keep_the_other_one_from_being_asked_again() {
+    for faults in [["401", "500"], ["500", "401"]] {
+        let berry = Berry::with(two_keys).await;
+        faults.iter().for_each(|name| berry.first.script(fault(name)));
+        let told = berry.chat("single").await;
+        assert_eq!((told.status, told.field("berry-attempts")), (200, Some("3")), "{faults:?}: {}", told.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_soon_usable_again_is_waited_for() {
+    let change = |text: String| without_pools(two_keys(without_retries(text)));
+    on_pipes(change, async |mut gate| {
+        let (mut one, mut other) = (gate.client(), gate.client());
+        let mut ask = async |head: &str| {
+            let mut upstream = gate.asked(FIRST).await;
+            answer(&mut upstream, format!("HTTP/1.1 {head}\r\ncontent-length: 2\r\n\r\n{{}}")).await;
+        };
+        chat(&mut one, "single").await;
+        ask("429 No\r\nretry-after: 2").await;
+        ask("200 OK").await;
+        assert_eq!(one.response().await.status, 200);
+        let begun = Instant::now();
+        chat(&mut other, "single").await;
+        ask("401 No").await;
+        ask("200 OK").await;
+        assert_eq!(other.response().await.status, 200);
+        assert!((2..=3).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    })
+    .await;
 }

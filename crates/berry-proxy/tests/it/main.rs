@@ -34,4 +34,5 @@ mod reload;
 mod room;
 mod simulation;
 mod streaming;
+mod tokens;
 mod upstream_tls;

@@ -243,3 +243,37 @@ proptest::proptest! {
         proptest::prop_assert_eq!(fault.is_none(), body.len() == whole.len());
     }
 }
+
+#[test]
+fn what_an_account_may_lack_is_told_from_other_faults() {
+    for (status, body, may) in [
+        (
+            400,
+            r#"{"error":{"code":"previous_response_not_found","message":"Previous response with id 'x' not found."}}"#,
+            true,
+        ),
+        (400, r#"{"error":{"code":"invalid_encrypted_content"}}"#, true),
+        (404, r#"{"type":"error","error":{"type":"not_found_error","message":"File not found"}}"#, true),
+        (
+            403,
+            r#"{"error":{"message":"You do not have permission to access the File abc or it may not exist."}}"#,
+            true,
+        ),
+        (404, "", true),
+        (
+            400,
+            r#"{"error":{"code":"context_length_exceeded","message":"This model's maximum context length is 128000 tokens."}}"#,
+            false,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}"#,
+            false,
+        ),
+        (403, r#"{"error":{"code":"unsupported_country_region_territory"}}"#, false),
+        (422, r#"{"error":{"message":"file not found"}}"#, false),
+        (429, "", false),
+    ] {
+        assert_eq!(may_lack_state(status, body.as_bytes()), may, "{status} {body}");
+    }
+}

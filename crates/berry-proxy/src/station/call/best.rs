@@ -10,8 +10,9 @@ use bytes::Bytes;
 
 use crate::answer::Content;
 use crate::path::Parts;
+use crate::snapshot::Target;
 use crate::station::call::NoAnswer;
-use crate::station::choose::{self, Tried};
+use crate::station::choose::{self, Occasion, Tried};
 use crate::station::route::Plan;
 use crate::station::{Outcome, Ticket};
 
@@ -21,6 +22,8 @@ pub(super) struct Best {
     reason: Option<Reason>,
     /// Whether a target had no room.
     is_full: bool,
+    /// Whether limits that the configuration sets were used up.
+    is_limited: bool,
 }
 
 /// Why an attempt was not the last word.
@@ -74,9 +77,20 @@ impl Best {
         self.is_full = true;
     }
 
+    /// Notes that limits which the configuration sets kept something from being asked.
+    pub(super) fn note_limited(&mut self) {
+        self.is_limited = true;
+    }
+
     /// What the client is told.
-    pub(super) fn into_answer(self, plan: &Plan, tried: &Tried, ticket: &mut Ticket) -> Result<Parts, NoAnswer> {
-        let all_asked = || plan.pools.iter().all(|pool| tried.has_asked_all(pool));
+    pub(super) fn into_answer(
+        self,
+        plan: &Plan,
+        tried: &Tried,
+        occasion: &Occasion<'_>,
+        ticket: &mut Ticket,
+    ) -> Result<Parts, NoAnswer> {
+        let all_asked = || plan.pools.iter().all(|pool| tried.has_asked_all(pool, occasion.now));
         let reason = self.reason.filter(|reason| !reason.may_lie_elsewhere() || all_asked());
         match reason {
             Some(Reason::Refusal { backend, status, fields, body, .. }) => {
@@ -84,13 +98,14 @@ impl Best {
                 ticket.end(Outcome::Answered);
                 Ok((status, fields, Content::Whole(body)))
             }
-            Some(Reason::Failure(failure)) => Err(with_smallest_wait(failure, plan, ticket).into()),
+            Some(Reason::Failure(failure)) => Err(with_smallest_wait(failure, plan, occasion).into()),
             None if self.is_full => {
                 let message = "this model, or each of its backends, has as many requests as it may have at once \
                                (max_concurrent_requests)";
                 Err(Failure::new(Code::Overloaded, message).retry_after(Duration::from_secs(1)).into())
             }
-            None => Err(nothing_eligible(plan, ticket).into()),
+            None if self.is_limited => Err(used_up(plan, occasion).into()),
+            None => Err(nothing_eligible(plan, occasion).into()),
         }
     }
 }
@@ -107,23 +122,34 @@ fn is_sooner(one: &Reason, other: &Reason) -> bool {
 }
 
 /// A wait may have grown shorter while others were tried, and another target may be due sooner.
-fn with_smallest_wait(failure: Failure, plan: &Plan, ticket: &Ticket) -> Failure {
-    match (failure.wait(), soonest(plan, ticket)) {
+fn with_smallest_wait(failure: Failure, plan: &Plan, occasion: &Occasion<'_>) -> Failure {
+    match (failure.wait(), soonest(plan, occasion)) {
         (Some(named), Some(wait)) if wait < named => failure.retry_after(wait),
         _ => failure,
     }
 }
 
-fn soonest(plan: &Plan, ticket: &Ticket) -> Option<Duration> {
-    let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
-    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, now, rules)).min();
-    soonest.map(|at| at.since(now))
+fn soonest(plan: &Plan, occasion: &Occasion<'_>) -> Option<Duration> {
+    let soonest = plan.pools.iter().filter_map(|pool| choose::soonest(pool, occasion)).min();
+    soonest.map(|at| at.since(occasion.now))
 }
 
-fn nothing_eligible(plan: &Plan, ticket: &Ticket) -> Failure {
-    let (now, rules) = (ticket.worker.now(), &ticket.snapshot.rules);
-    let wait = soonest(plan, ticket).unwrap_or(Duration::from_secs(1));
-    let mut cooling = plan.pools.iter().flat_map(|pool| choose::cooling(pool, now, rules)).peekable();
+fn used_up(plan: &Plan, occasion: &Occasion<'_>) -> Failure {
+    let (now, tokens) = (occasion.now, occasion.tokens);
+    let waits = plan.pools.iter().map(|pool| {
+        let of_model = pool.model.live.meter.wait(&pool.model.rate_limit, tokens, now).unwrap_or_default();
+        let of_target = |target: &Target| target.provider.limited_until(tokens, now).map(|until| until.since(now));
+        let of_targets = pool.targets().map(|(_, target)| of_target(target).unwrap_or_default()).min();
+        of_model.max(of_targets.unwrap_or_default())
+    });
+    let message = "the limits in a time (rate_limit) of this model, or of each of its providers, are used up";
+    let wait = waits.min().unwrap_or_default().max(Duration::from_secs(1));
+    Failure::new(Code::RateLimited, message).retry_after(wait)
+}
+
+fn nothing_eligible(plan: &Plan, occasion: &Occasion<'_>) -> Failure {
+    let wait = soonest(plan, occasion).unwrap_or(Duration::from_secs(1));
+    let mut cooling = plan.pools.iter().flat_map(|pool| choose::cooling(pool, occasion)).peekable();
     let failure = match (cooling.peek().is_some(), cooling.any(|why| why == Cooling::RateLimit)) {
         (_, true) => Failure::new(Code::UpstreamOverloaded, "every backend of this model is waiting out a rate limit"),
         (true, false) => Failure::new(Code::UpstreamOverloaded, "every backend of this model is overloaded").overload(),

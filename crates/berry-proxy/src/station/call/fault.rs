@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Busy,
     /// The backend refused a request that refers to what another account may hold (R7): another may take it.
     Elsewhere,
+    /// No stream, where the client has been promised one already: another backend may have one.
+    NoStream,
     /// The backend said what is wrong (U4 to U9).
     Told(Complaint),
 }
@@ -89,11 +91,6 @@ impl Again {
     pub(crate) fn helps_another_key(self) -> bool {
         matches!(self, Again::WithAnotherKey | Again::Either)
     }
-
-    /// Whether the same key may do better a moment later.
-    pub(crate) fn helps_later(self) -> bool {
-        matches!(self, Again::Later | Again::Either)
-    }
 }
 
 impl Fault {
@@ -118,6 +115,7 @@ impl Fault {
             Fault::Busy            => Meaning { overload: true,
                                    ..row(Some(Class::ServerError),  Some(Soft), CoolsDown,  Later,          Code::UpstreamOverloaded,   "the backend is not available for now") },
             Fault::Elsewhere       => row(Some(Class::ClientError),  None,       Nothing,    WithAnotherKey, Code::UpstreamAuth,         "the backend refused a request that refers to what it may not have made"),
+            Fault::NoStream        => row(Some(Class::ModelError),   None,       Nothing,    Not,            Code::UpstreamBadResponse,  "the backend answered with no stream, although one was asked for"),
             Fault::Told(Server)    => row(Some(Class::ServerError),  Some(Soft), Nothing,    Later,          Code::UpstreamError,        "the backend answered with an error of its own"),
             Fault::Told(Timeout)   => row(Some(Class::Timeout),      Some(Soft), Nothing,    Later,          Code::UpstreamTimeout,      "the backend gave the request up"),
             Fault::Told(RateLimit) => row(Some(Class::RateLimit),    None,       CoolsDown,  Either,         Code::UpstreamOverloaded,   "the backend's rate limit is used up"),
@@ -165,7 +163,7 @@ mod tests {
     type Cells = (Fault, Option<Class>, Option<FailureKind>, KeyEffect, Again, &'static str, bool);
 
     #[rustfmt::skip]
-    const MEANINGS: [Cells; 17] = [
+    const MEANINGS: [Cells; 18] = [
         (Fault::Unreachable, Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_connect",      false),
         (Fault::NoShare,     None,                      None,       Nothing,    Later,          "upstream_connect",      false),
         (Fault::Broken,      Some(Class::NetworkError), Some(Hard), Nothing,    Later,          "upstream_disconnected", false),
@@ -175,6 +173,7 @@ mod tests {
         (Fault::OutOfTime,   None,                      None,       Nothing,    Not,            "upstream_timeout",      false),
         (Fault::Busy,        Some(Class::ServerError),  Some(Soft), CoolsDown,  Later,          "upstream_overloaded",   true),
         (Fault::Elsewhere,   Some(Class::ClientError),  None,       Nothing,    WithAnotherKey, "upstream_auth",         false),
+        (Fault::NoStream,    Some(Class::ModelError),   None,       Nothing,    Not,            "upstream_bad_response", false),
         (Told(Server),       Some(Class::ServerError),  Some(Soft), Nothing,    Later,          "upstream_error",        false),
         (Told(Timeout),      Some(Class::Timeout),      Some(Soft), Nothing,    Later,          "upstream_timeout",      false),
         (Told(RateLimit),    Some(Class::RateLimit),    None,       CoolsDown,  Either,         "upstream_overloaded",   false),

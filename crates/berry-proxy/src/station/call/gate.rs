@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use berry_wire::{Complaint, Ending, Event, EventReader, Operation, complaint_of_
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use crate::station::Spent;
+use crate::station::call::Tap;
 use crate::station::call::fault::Fault;
 use crate::upstream::{AnswerHead, Begun, BodyFault, First, UpstreamBody};
 use crate::worker::Worker;
@@ -38,6 +41,9 @@ pub(super) struct Gate<'a> {
     pub(super) due: &'a Cell<Moment>,
     /// How long a plain answer may pause, once it has begun.
     pub(super) idle: Duration,
+    pub(super) tap: Option<Tap>,
+    /// Whether the client has been promised a stream, by a head that has gone out already.
+    pub(super) is_promised: Option<&'a Cell<bool>>,
 }
 
 /// An answer that may go to the client.
@@ -46,6 +52,8 @@ pub(crate) struct Received {
     pub(super) held: Held,
     /// When the first of it came that means something.
     pub(super) first_at: Moment,
+    /// What it cost, where all of it is held and somebody counts.
+    pub(super) spent: Spent,
 }
 
 /// What is at hand of an answer.
@@ -94,33 +102,40 @@ struct Inflow {
     /// What came first; it is all, unless `more` holds something.
     first: Bytes,
     /// Everything, from the second piece on.
-    more: Vec<u8>,
+    more: Option<Vec<u8>>,
     last: bool,
     body: UpstreamBody,
 }
 
 impl Inflow {
     fn new(first: First, body: UpstreamBody) -> Self {
-        Self { first: first.bytes, more: Vec::new(), last: first.last, body }
+        Self { first: first.bytes, more: None, last: first.last, body }
     }
 
     fn held(&self) -> &[u8] {
-        if self.more.is_empty() { &self.first } else { &self.more }
+        self.more.as_deref().unwrap_or(&self.first)
     }
 
     fn poll_more(&mut self, worker: &Worker, cx: &mut Context<'_>) -> Poll<Result<(), BodyFault>> {
         let mut scratch = worker.scratch.borrow_mut();
         let piece = ready!(self.body.poll_piece(cx, &mut scratch))?;
-        if self.more.is_empty() {
-            self.more = self.first.to_vec();
-        }
-        self.more.extend_from_slice(scratch.get(..piece.len).unwrap_or_default());
+        let more = self.more.get_or_insert_with(|| self.first.to_vec());
+        more.extend_from_slice(scratch.get(..piece.len).unwrap_or_default());
         self.last = piece.last;
         Poll::Ready(Ok(()))
     }
 
     fn into_parts(self) -> (Bytes, UpstreamBody) {
-        (if self.more.is_empty() { self.first } else { self.more.into() }, self.body)
+        (self.more.map_or(self.first, Bytes::from), self.body)
+    }
+
+    /// Leaves out a part of what is held.
+    fn cut(&mut self, part: Range<usize>) {
+        let mut held = self.more.take().unwrap_or_else(|| self.first.to_vec());
+        if part.start <= part.end && part.end <= held.len() {
+            held.drain(part);
+        }
+        self.more = Some(held);
     }
 }
 
@@ -157,26 +172,37 @@ impl Gate<'_> {
                 true => Held::Whole(first.bytes),
                 false => Held::Flowing { first: first.bytes, judged: 0, events: None, body },
             };
-            return Ok(Received { head, held, first_at: self.worker.now() });
+            return Ok(Received { head, held, first_at: self.worker.now(), spent: Spent::Estimated(0) });
         }
         let is_events = head.field("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
         if (is_events || self.stream) && is_stream(self.operation, &first.bytes) {
-            let (held, first_at) = self.stream(first, body).await?;
-            return Ok(Received { head, held, first_at });
+            let (held, first_at, spent) = self.stream(first, body).await?;
+            return Ok(Received { head, held, first_at, spent });
+        }
+        if self.is_promised.is_some_and(Cell::get) {
+            return Err(Fault::NoStream.into());
         }
         self.plain(head, first, body).await
     }
 
     /// Waits for the first meaningful event. An answer that is all there already is judged to its end.
-    async fn stream(&self, first: First, body: UpstreamBody) -> Result<(Held, Moment), Trouble> {
+    async fn stream(&self, first: First, body: UpstreamBody) -> Result<(Held, Moment, Spent), Trouble> {
         let mut inflow = Inflow::new(first, body);
-        let mut events = Box::new(EventReader::new(self.operation));
+        let events = EventReader::new(self.operation);
+        let mut events = Box::new(match self.tap {
+            Some(Tap { is_unasked }) => events.with_usage(is_unasked),
+            None => events,
+        });
         let (mut judged, mut first_at) = (0, None);
         loop {
             while let Some((taken, event)) = events.next(inflow.held().get(judged..).unwrap_or_default()) {
                 judged += taken;
                 match event {
                     Event::Quiet => {}
+                    Event::Unasked => {
+                        inflow.cut(judged - taken..judged);
+                        judged -= taken;
+                    }
                     Event::Error(complaint) => return Err(Fault::within_success(complaint).into()),
                     Event::End if !events.has_content() => return Err(Fault::Garbled.into()),
                     Event::Content | Event::End => first_at = first_at.or_else(|| Some(self.worker.now())),
@@ -193,7 +219,9 @@ impl Gate<'_> {
                 let is_empty = inflow.held().trim_ascii().is_empty();
                 return match events.finish() {
                     Ending::Whole if first_at.is_some() || !events.is_between_events() => {
-                        Ok((Held::Whole(inflow.into_parts().0), first_at.unwrap_or_else(|| self.worker.now())))
+                        let spent = self.tap.map_or(Spent::Nothing, |_| Spent::of_stream(&events));
+                        let first_at = first_at.unwrap_or_else(|| self.worker.now());
+                        Ok((Held::Whole(inflow.into_parts().0), first_at, spent))
                     }
                     Ending::Failed(complaint) => Err(Fault::within_success(complaint).into()),
                     Ending::Truncated if !is_empty => Err(Fault::Cut.into()),
@@ -203,7 +231,7 @@ impl Gate<'_> {
             if first_at.is_some() || inflow.held().len() >= STREAM_HELD {
                 let (first, body) = inflow.into_parts();
                 let held = Held::Flowing { first, judged, events: Some(events), body };
-                return Ok((held, first_at.unwrap_or_else(|| self.worker.now())));
+                return Ok((held, first_at.unwrap_or_else(|| self.worker.now()), Spent::Nothing));
             }
             self.more(&mut inflow).await?;
         }
@@ -214,7 +242,9 @@ impl Gate<'_> {
         let first_at = self.worker.now();
         if first.last {
             return match Fault::of_plain(self.operation, &first.bytes) {
-                None => Ok(Received { head, held: Held::Whole(first.bytes), first_at }),
+                None => {
+                    Ok(Received { head, spent: self.spent(&first.bytes), held: Held::Whole(first.bytes), first_at })
+                }
                 Some(fault) => Err(fault.into()),
             };
         }
@@ -236,11 +266,16 @@ impl Gate<'_> {
         }
         let last = inflow.last;
         let (first, body) = inflow.into_parts();
-        let held = match last {
-            true => Held::Whole(first),
-            false => Held::Flowing { first, judged: 0, events: None, body },
+        let (held, spent) = match last {
+            true => (Held::Whole(first.clone()), self.spent(&first)),
+            false => (Held::Flowing { first, judged: 0, events: None, body }, Spent::Nothing),
         };
-        Ok(Received { head, held, first_at })
+        Ok(Received { head, held, first_at, spent })
+    }
+
+    /// What a whole plain answer cost, where somebody counts.
+    fn spent(&self, body: &[u8]) -> Spent {
+        self.tap.map_or(Spent::Nothing, |_| Spent::of_plain(self.operation, body))
     }
 
     /// Reads an error's body, which may say more than the status does. Where the status says enough, what does not come soon
@@ -265,9 +300,8 @@ impl Gate<'_> {
             .or_else(|| berry_wire::wait_in_body(protocol, inflow.held(), unix_millis));
         let fault = match (complaint, wait) {
             (Complaint::Server, Some(_)) if status == 503 => Fault::Busy,
-            // Vendors have no common word for an id that is another account's.
             (Complaint::Client | Complaint::Model | Complaint::Auth, _)
-                if self.may_lack_state && matches!(status, 400 | 403 | 404) =>
+                if self.may_lack_state && berry_wire::may_lack_state(status, inflow.held()) =>
             {
                 Fault::Elsewhere
             }

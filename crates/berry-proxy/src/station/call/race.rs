@@ -26,6 +26,9 @@ pub(super) struct Hedge<'h, 'p> {
     pub(super) choose: &'h mut dyn FnMut() -> Option<Choice<'p>>,
 }
 
+/// How long a refusal of the request waits for the other attempt, which may still have an answer.
+const REFUSAL_GRACE: Duration = Duration::from_secs(2);
+
 pub(super) type Outcome = Result<Received, Trouble>;
 
 /// What ended; what is of most use to the client is the last.
@@ -86,7 +89,7 @@ async fn beside<'p, C: Client>(
 fn begin<'p>(inquiry: &Inquiry<'_>, choice: Choice<'p>, ticket: &mut Ticket) -> Trial<'p> {
     ticket.attempts += 1;
     ticket.backend = Some(choice.target.label(&inquiry.asked.model));
-    Trial::begin(choice, ticket.worker.now())
+    Trial::begin(choice, ticket)
 }
 
 /// A trial that runs.
@@ -132,6 +135,11 @@ impl<'l, F: Future<Output = Outcome>> Lane<'l, F> {
         self.outcome.is_none().then_some(self.due)
     }
 
+    /// Whether its backend says that the request itself is at fault.
+    fn is_refused(&self) -> bool {
+        matches!(&self.outcome, Some(Err(trouble)) if trouble.fault.is_final())
+    }
+
     fn has_answer(&self) -> bool {
         matches!(self.outcome, Some(Ok(_)))
     }
@@ -161,10 +169,16 @@ async fn both<C: Client, F: Future<Output = Outcome>, G: Future<Output = Outcome
     client: &mut C,
     ticket: &Ticket,
 ) -> Result<(), NoAnswer> {
-    let (worker, deadline) = (&ticket.worker, one.deadline);
+    let (worker, mut deadline) = (&ticket.worker, one.deadline);
     loop {
         let dues = [one.runs_until(), other.runs_until()];
         if one.has_answer() || other.has_answer() || dues.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        if deadline == one.deadline && (one.is_refused() || other.is_refused()) {
+            deadline = deadline.min(worker.now().after(REFUSAL_GRACE));
+        }
+        if worker.now() >= deadline && deadline < one.deadline {
             return Ok(());
         }
         let first_due = || dues.iter().flatten().map(|due| due.get()).fold(deadline, Moment::min);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use berry_vocab::Moment;
 
-use crate::station::Attempt;
 use crate::station::call::fault::Fault;
 use crate::station::call::gate::{Gate, Received, Trouble};
 use crate::station::call::{Inquiry, outgoing};
 use crate::station::choose::Choice;
+use crate::station::{Attempt, Ticket};
 use crate::upstream::{self, Outgoing, SendFault};
 use crate::worker::Worker;
 
@@ -25,9 +25,9 @@ pub(super) struct Trial<'p> {
 
 impl<'p> Trial<'p> {
     /// Begins an attempt at what was chosen.
-    pub(super) fn begin(choice: Choice<'p>, now: Moment) -> Self {
-        let attempt = Attempt::begin(choice.target, choice.account, choice.model);
-        Self { choice, attempt, begun: now }
+    pub(super) fn begin(choice: Choice<'p>, ticket: &Ticket) -> Self {
+        let attempt = Attempt::begin(choice.target, choice.account, choice.model, ticket);
+        Self { choice, attempt, begun: ticket.worker.now() }
     }
 
     /// When it has taken too long, unless an answer has begun by then.
@@ -56,6 +56,7 @@ pub(super) async fn run(
     let begun = begun.await.map_err(|fault| match fault {
         SendFault::Connect(_) => Fault::Unreachable,
         SendFault::NoShare => Fault::NoShare,
+        SendFault::Refused => Fault::Busy,
         SendFault::Disconnected => Fault::Broken,
         SendFault::Malformed => Fault::Garbled,
     })?;
@@ -64,6 +65,8 @@ pub(super) async fn run(
         operation: inquiry.call.operation,
         stream: inquiry.asked.stream,
         may_lack_state: choice.may_lack_state,
+        tap: inquiry.tap,
+        is_promised: inquiry.is_promised.as_deref(),
         due,
         idle: target.limits.idle,
     };

@@ -29,8 +29,8 @@ pub(super) enum Verdict {
     /// Another attempt may do better.
     Next {
         reason: Reason,
-        /// The target that was tried.
-        place: usize,
+        /// The target that was tried, and the account.
+        place: (usize, usize),
         /// How it may do better.
         again: Again,
     },
@@ -67,11 +67,11 @@ fn refuse(trial: Trial<'_>, trouble: Trouble, ticket: &mut Ticket) -> Verdict {
             let may_lie_elsewhere = trouble.fault == Fault::Elsewhere;
             let backend = ticket.backend.clone();
             let reason = Reason::Refusal { backend, status, fields, body, may_lie_elsewhere };
-            Verdict::Next { reason, place: choice.place, again: meaning.again }
+            Verdict::Next { reason, place: (choice.place, choice.account), again: meaning.again }
         }
         None => {
             let reason = Reason::Failure(failure_of(&meaning, trouble.wait));
-            Verdict::Next { reason, place: choice.place, again: meaning.again }
+            Verdict::Next { reason, place: (choice.place, choice.account), again: meaning.again }
         }
     }
 }
@@ -134,13 +134,14 @@ fn failure_of(meaning: &Meaning, wait: Option<Duration>) -> Failure {
 
 /// The attempt goes on as the answer's relay, which ends it.
 fn answer(mut trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticket: &mut Ticket) -> Parts {
-    let Received { head, held, first_at } = received;
+    let Received { head, held, first_at, spent } = received;
     let Choice { target, account, .. } = trial.choice;
     trial.attempt.begin_answer(trial.took(first_at), ticket.worker.now());
     let accounts = &target.provider.accounts;
     let account = accounts.hashes().get(account).copied().unwrap_or_default();
     accounts.lift(account);
     ticket.attempt = Some(trial.attempt);
+    ticket.spent = spent;
     let maker = Maker::of(inquiry.call.operation, target, account);
     let content = match held {
         Held::Whole(body) => {
@@ -155,6 +156,7 @@ fn answer(mut trial: Trial<'_>, received: Received, inquiry: &Inquiry<'_>, ticke
             operation: inquiry.call.operation,
             limits: target.limits,
             maker,
+            counts: inquiry.tap.is_some(),
         })),
     };
     (head.status(), fields(&head, target, ticket), content)
