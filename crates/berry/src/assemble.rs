@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
-use crate::reload::{Doors, Keeper, Reloader, Source};
+use crate::reload::{Keeper, Reloader, RunningListeners, Source};
 use crate::signals::{Hangups, Signals};
 use crate::{limits, logging, memory, random, terminal};
 
@@ -137,8 +137,8 @@ impl Assembly {
         let (data, data_mover) = MovingPort::new(data, workers.parting());
         let (admin, admin_mover) =
             MovingPort::new(admin, Box::new(move |tls| drop(speak.send_replace(tls.map(Tls::new)))));
-        let doors = Doors::at_start(config, tls, data_mover, admin_mover);
-        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), doors, (level, keeper)));
+        let listeners = RunningListeners::at_start(config, tls, data_mover, admin_mover);
+        let reloader = Arc::new(Reloader::new(source, config, gateway.clone(), listeners, (level, keeper)));
         let control = ControlPlane::new(gateway.clone(), options.threads, reloader.clone(), speaks);
         Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls })
     }

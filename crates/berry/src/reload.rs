@@ -27,7 +27,7 @@ use crate::signals::Hangups;
 use judge::AtStart;
 pub(crate) use keeper::{Cause, Keeper, listed};
 use listeners::Changes;
-pub(crate) use listeners::Doors;
+pub(crate) use listeners::RunningListeners;
 use source::Marks;
 pub(crate) use source::{Place, Source};
 use trial::Trial;
@@ -57,7 +57,7 @@ pub(crate) struct Reloader {
 
 struct State {
     running: Running,
-    doors: Doors,
+    listeners: RunningListeners,
     trial: Trial,
     /// What the files were like when they were last read, whatever came of it.
     tried: Marks,
@@ -101,7 +101,7 @@ impl Reloader {
         source: Source,
         config: &Config,
         gateway: Arc<Gateway>,
-        doors: Doors,
+        listeners: RunningListeners,
         (level, keeper): (logging::Level, Keeper),
     ) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Reloader {
             state: Mutex::new(State {
                 tried: source.marks.clone(),
                 running: Running::new(source, config),
-                doors,
+                listeners,
                 trial: Trial::default(),
             }),
             gateway,
@@ -203,7 +203,7 @@ impl Reloader {
         if let Some(problem) = growth.filter(|_| is_whole && consent == Consent::Open) {
             return Err((Reload::Refused, vec![problem]));
         }
-        let fit = self.examine(&mut source.loaded, &state.doors, consent).await?;
+        let fit = self.examine(&mut source.loaded, &state.listeners, consent).await?;
         let (former, is_on_trial) = (self.gateway.generation(), fit.config.changes.auto_rollback);
         let problems = self.put_into_force(fit, source, state);
         if is_on_trial {
@@ -214,7 +214,7 @@ impl Reloader {
     }
 
     /// Whether what was read may be put into force.
-    async fn examine(&self, loaded: &mut Loaded, doors: &Doors, consent: Consent) -> Result<Fit, Came> {
+    async fn examine(&self, loaded: &mut Loaded, listeners: &RunningListeners, consent: Consent) -> Result<Fit, Came> {
         let problems = std::mem::take(&mut loaded.problems);
         let Some(config) = loaded.config.take() else {
             return Err((Reload::Invalid, problems));
@@ -226,7 +226,7 @@ impl Reloader {
         }
         let Ready { snapshot, certificates } = ready;
         // Last, since a bound port is the first thing that anybody outside could see.
-        let changes = doors.prepare(&config, certificates).map_err(|in_the_way| (Reload::Invalid, in_the_way))?;
+        let changes = listeners.prepare(&config, certificates).map_err(|in_the_way| (Reload::Invalid, in_the_way))?;
         Ok(Fit { config, snapshot, changes, problems })
     }
 
@@ -236,7 +236,7 @@ impl Reloader {
         self.level.follow(&config.telemetry);
         self.gateway.replace(snapshot);
         // After the snapshot: who comes in by a new port meets what was meant for it.
-        state.doors.change(changes);
+        state.listeners.change(changes);
         if !config.changes.auto_rollback {
             state.trial.end();
         }

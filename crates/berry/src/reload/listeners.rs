@@ -11,13 +11,13 @@ use crate::assemble::bind_remedy;
 use crate::ready::Listeners;
 
 /// Both listeners.
-pub(crate) struct Doors {
-    data: Door,
-    admin: Door,
+pub(crate) struct RunningListeners {
+    data: RunningListener,
+    admin: RunningListener,
 }
 
 /// A listener that runs.
-struct Door {
+struct RunningListener {
     table: &'static str,
     listen: SocketAddr,
     tls: Option<ListenerTls>,
@@ -48,14 +48,14 @@ pub(super) struct Changes {
     admin: Change,
 }
 
-// === impl Doors ===
+// === impl RunningListeners ===
 
-impl Doors {
+impl RunningListeners {
     /// The listeners of the gateway that starts.
     pub(crate) fn at_start(config: &Config, tls: Listeners<ListenerTls>, data: Mover, admin: Mover) -> Self {
         Self {
-            data: Door { table: "server", listen: config.server.listen, tls: tls.data, mover: data },
-            admin: Door { table: "admin", listen: config.admin.listen, tls: tls.admin, mover: admin },
+            data: RunningListener { table: "server", listen: config.server.listen, tls: tls.data, mover: data },
+            admin: RunningListener { table: "admin", listen: config.admin.listen, tls: tls.admin, mover: admin },
         }
     }
 
@@ -83,9 +83,9 @@ impl Doors {
     }
 }
 
-// === impl Door ===
+// === impl RunningListener ===
 
-impl Door {
+impl RunningListener {
     fn prepare(&self, listen: SocketAddr, certificate: Option<Certificate>) -> Result<Change, Vec<Problem>> {
         let key = format!("{}.listen", self.table);
         let in_the_way =

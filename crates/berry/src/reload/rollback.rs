@@ -26,7 +26,7 @@ impl Reloader {
         if text == state.running.text && text == found.loaded.text {
             return Ok(self.conclude(Reload::Unchanged, Vec::new(), origin));
         }
-        let fit = match self.examine(&mut loaded, &state.doors, consent).await {
+        let fit = match self.examine(&mut loaded, &state.listeners, consent).await {
             Ok(fit) => fit,
             Err((reload, problems)) => return Ok(self.conclude(reload, problems, origin)),
         };
