@@ -2,8 +2,8 @@
 # Puts the release binary through what docs/reliability.md promises, at full length, on real sockets and with real processes,
 # and says what it has measured. The same tests run in a short form with all others.
 #
-#   scripts/reliability.sh                    all of it, about seven minutes
-#   scripts/reliability.sh chaos overload     one or more of: chaos, overload, slow_clients, strangers
+#   scripts/reliability.sh                    all of it, about eleven minutes
+#   scripts/reliability.sh chaos overload     one or more of: chaos, overload, slow_clients, strangers, reloads
 #
 # Nothing listens beyond 127.0.0.1, every run is bounded, and everything that was started is ended. It ends with 1 where a
 # promise is broken.
@@ -21,11 +21,11 @@ ulimit -n "$(ulimit -Hn)"
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 16384 ] \
   || fail "only $(ulimit -n) files may be open" "raise the hard limit of open files to 16384 (ulimit -Hn)"
 
-[ $# -gt 0 ] || set -- chaos overload slow_clients strangers
+[ $# -gt 0 ] || set -- chaos overload slow_clients strangers reloads
 for suite in "$@"; do
   case $suite in
-    chaos | overload | slow_clients | strangers) ;;
-    *) fail "there is no suite \`$suite\`" "name one or more of: chaos, overload, slow_clients, strangers" ;;
+    chaos | overload | slow_clients | strangers | reloads) ;;
+    *) fail "there is no suite \`$suite\`" "name one or more of: chaos, overload, slow_clients, strangers, reloads" ;;
   esac
 done
 say "building"

@@ -4,6 +4,9 @@
 mod audit;
 mod backend_health;
 mod config;
+mod config_generation;
+mod config_history;
+mod config_rollback;
 mod config_validate;
 mod live;
 mod metrics;
@@ -74,6 +77,30 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
     Endpoint::new("/admin/config", Role::Admin, Kind::Object, "the configuration in force, without secrets", || {
         get(config::get)
     }),
+    Endpoint::new(
+        "/admin/config/history",
+        Role::Admin,
+        Kind::List,
+        "the generations of the configuration that ran, the latest first",
+        || get(config_history::get),
+    ),
+    Endpoint::new(
+        "/admin/config/history/{generation}",
+        Role::Admin,
+        Kind::Object,
+        "one of them, with its text and what changed, without secrets",
+        || get(config_generation::get),
+    ),
+    Endpoint::new(
+        "/admin/config/rollback",
+        Role::Admin,
+        Kind::Object,
+        "write the text of a former generation (`{\"generation\":7}`) into the configuration file and put it into force \
+         (`?confirm=true`: also where it looks like a mistake); 422 and its problems where it does not hold any more, 409 \
+         where the file or the history cannot be written",
+        || post(config_rollback::post),
+    )
+    .posted("application/json"),
     Endpoint::new(
         "/admin/config/validate",
         Role::Admin,

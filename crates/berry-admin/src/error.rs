@@ -5,6 +5,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::configuration::Refusal;
+
 /// Why a request is not answered as it was meant.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -52,9 +54,29 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", message)
     }
 
+    /// There is no such thing of this kind.
+    pub(crate) fn unknown(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "invalid_request", message)
+    }
+
+    /// It is right to ask for it, and something stands in the way.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request", message)
+    }
+
     /// A parameter that cannot be used.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unknown(message) => Self::unknown(message),
+            Refusal::InTheWay(message) => Self::conflict(message),
+            Refusal::NotRecorded(why) => Self::not_recorded(&why.to_string()),
+        }
     }
 }
 

@@ -23,10 +23,10 @@ use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
 use berry_store::audit::AuditLog;
 
-pub use configuration::{Answering, Configuration, Verdict};
+pub use configuration::{Answering, Configuration, Refusal, Verdict};
 use error::ApiError;
 pub use rustls::ServerConfig;
-pub use server::Tls;
+pub use server::{Speaks, Tls};
 
 /// A larger body is refused. The longest configuration file is as long.
 const LARGEST_BODY: usize = 16 << 20;
@@ -34,7 +34,7 @@ const LARGEST_BODY: usize = 16 << 20;
 /// The admin plane of one gateway.
 pub struct ControlPlane {
     control: Control,
-    tls: Option<Tls>,
+    speaks: Speaks,
 }
 
 /// What endpoints look at.
@@ -53,9 +53,9 @@ impl ControlPlane {
         workers: usize,
         configuration: Arc<dyn Configuration>,
         audit: Arc<AuditLog>,
-        tls: Option<Tls>,
+        speaks: Speaks,
     ) -> Self {
-        Self { control: Control { gateway, workers, configuration, audit }, tls }
+        Self { control: Control { gateway, workers, configuration, audit }, speaks }
     }
 
     /// How many workers the data plane has.
@@ -71,7 +71,7 @@ impl ControlPlane {
             let guard = from_fn_with_state((control.clone(), peer), auth::known_addresses_only);
             router.clone().layer(guard).layer(map_response(harden))
         };
-        server::serve(listener, of_peer, self.tls).await;
+        server::serve(listener, of_peer, self.speaks).await;
     }
 
     fn router(&self) -> Router {

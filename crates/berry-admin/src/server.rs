@@ -1,6 +1,7 @@
 //! The listener's connections: HTTP/1.1 for operators, with limits on all that a stranger could hold open.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -35,8 +36,11 @@ impl Tls {
     }
 }
 
+/// What the listener speaks: told anew when it moves, for connections that came in before to end.
+pub type Speaks = watch::Receiver<Option<Tls>>;
+
 /// Serves what comes in, each connection by the router of its peer.
-pub(crate) async fn serve(listener: &mut dyn Listener, of_peer: impl Fn(IpAddr) -> Router, tls: Option<Tls>) {
+pub(crate) async fn serve(listener: &mut dyn Listener, of_peer: impl Fn(IpAddr) -> Router, speaks: Speaks) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         // Never closed, so that there is always a permit in the end.
@@ -44,15 +48,16 @@ pub(crate) async fn serve(listener: &mut dyn Listener, of_peer: impl Fn(IpAddr) 
             return;
         };
         let incoming = listener.accept().await;
-        let (router, tls) = (of_peer(incoming.peer.ip()), tls.clone());
+        let (router, mut speaks) = (of_peer(incoming.peer.ip()), speaks.clone());
         tokio::spawn(async move {
-            serve_connection(incoming, router, tls).await;
+            let tls = speaks.borrow_and_update().clone();
+            serve_connection(incoming, router, tls, speaks).await;
             drop(place);
         });
     }
 }
 
-async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) {
+async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>, mut speaks: Speaks) {
     let peer = incoming.peer;
     let opened = match ((incoming.open)(), tls) {
         (Ok(io), None) => Ok(io),
@@ -67,7 +72,16 @@ async fn serve_connection(incoming: Incoming, router: Router, tls: Option<Tls>) 
             let service = TowerToHyperService::new(router);
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LARGEST_HEAD);
-            http.serve_connection(TokioIo::new(io), service).await.map_err(|error| error.to_string())
+            let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                Ok(()) = speaks.changed() => {
+                    // The listener that it came in by is no more.
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            ended.map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
     };
@@ -102,7 +116,7 @@ mod tests {
 
     async fn serve_once(stream: DuplexStream, tls: Option<Tls>) {
         let router = Router::new().route("/", get(|| async { "hello" }));
-        serve(&mut Once(Some(stream)), |_| router.clone(), tls).await;
+        serve(&mut Once(Some(stream)), |_| router.clone(), watch::channel(tls).1).await;
     }
 
     fn certificate() -> (Tls, ClientConfig) {

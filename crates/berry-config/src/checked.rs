@@ -38,7 +38,6 @@ pub(crate) enum Got {
     Instant(i64),
     Table(Checked),
     Tables(Vec<Checked>),
-    Nothing,
 }
 
 /// A table whose values fit their rules.

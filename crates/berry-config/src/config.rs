@@ -183,6 +183,8 @@ pub struct Audit {
 pub struct Changes {
     /// Whether a changed file is read again by itself.
     pub watch: bool,
+    /// Whether a change under which far more calls fail is taken back.
+    pub auto_rollback: bool,
 }
 
 /// `[providers.ID]`

@@ -30,6 +30,22 @@ pub(crate) fn broken_line(text: &str, offset: usize) -> Vec<Range<usize>> {
     masks.into_iter().map(|mask| start + mask.start..start + mask.end).collect()
 }
 
+/// The parts of a comment that may be secret: a key that was put aside stands there as it stood in its line, or in a sentence.
+pub(crate) fn comment(text: &str, at: Range<usize>) -> Vec<Range<usize>> {
+    let line = &text[at.clone()];
+    let mut masks = broken_line(line, 0);
+    if let Some(end) = words(line).find(|(word, _)| is_secret(word)).map(|(_, word)| word.end) {
+        if let Some(sign) = line[end..].find([':', '=']) {
+            let value = line[end + sign + 1..].trim_start();
+            masks.push(line.len() - value.len()..line.len());
+        }
+        // In a sentence, what is no plain word.
+        let is_plain = |word: &str| word.chars().all(|c| c.is_alphabetic() || c == '-');
+        masks.extend(words(line).filter(|(word, at)| at.start > end && !is_plain(word)).map(|(_, at)| at));
+    }
+    masks.into_iter().map(|mask| at.start + mask.start..at.start + mask.end).collect()
+}
+
 /// Text in quotes; what follows a quote that is not closed.
 fn quoted(line: &str) -> Vec<Range<usize>> {
     let mut masks = Vec::new();

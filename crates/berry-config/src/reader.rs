@@ -114,7 +114,7 @@ impl<'b> Reader<'b> {
             (Rule::Texts | Rule::HeaderNames | Rule::Nets, RawValue::List(list)) => Some(self.texts(key, list, place)),
             (Rule::Headers, RawValue::Table(raw)) => Some(self.headers(raw, place)),
             (rule, value) => {
-                if matches!(rule, Rule::Secrets | Rule::Headers | Rule::Any) {
+                if matches!(rule, Rule::Secrets | Rule::Headers) {
                     self.masks.push(node.span.clone());
                 }
                 rule::plain(rule, value).map_err(|misfit| self.misfit(key.name, place, misfit)).ok()

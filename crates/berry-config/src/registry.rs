@@ -80,8 +80,6 @@ pub(crate) enum Rule {
     Nets,
     /// A date with a time and an offset.
     Instant,
-    /// Anything: a key whose form is settled when it comes into effect.
-    Any,
     /// A table with these keys.
     Table(&'static Table),
     /// Tables by id.

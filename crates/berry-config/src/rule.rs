@@ -27,7 +27,6 @@ impl Misfit {
 /// Checks a value that holds no table, no list and no secret.
 pub(crate) fn plain(rule: &Rule, value: &RawValue) -> Result<Got, Misfit> {
     let fitting = match (rule, value) {
-        (Rule::Any, _) => Some(Got::Nothing),
         (Rule::Flag, RawValue::Flag(flag)) => Some(Got::Flag(*flag)),
         (Rule::Whole(min, max), RawValue::Whole(number)) => {
             return within(*number, *min..=*max, rule).map(Got::Whole);
@@ -96,7 +95,6 @@ pub(crate) fn expects(rule: &Rule) -> String {
         Rule::HeaderNames => "an array of header names, like [\"x-team\"]".to_owned(),
         Rule::Nets => "an array of addresses and networks, like [\"10.0.0.0/8\", \"::1\"]".to_owned(),
         Rule::Instant => "a date with time and offset, like 2030-01-31T00:00:00Z".to_owned(),
-        Rule::Any => "any value".to_owned(),
         Rule::Table(_) => "a table".to_owned(),
         Rule::Map(_) => "tables by id".to_owned(),
         Rule::List(_) => "an array of tables".to_owned(),

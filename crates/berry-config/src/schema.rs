@@ -85,7 +85,6 @@ fn rule(rule: &Rule) -> Value {
         Rule::Headers => json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/secret" } }),
         // Editors hand a TOML date over as a string.
         Rule::Instant => json!({ "type": "string", "format": "date-time" }),
-        Rule::Any => json!({}),
         Rule::Table(inner) => table(inner),
         Rule::Map(inner) => json!({
             "type": "object",

@@ -54,6 +54,11 @@ pub fn token_hash(token: &str) -> String {
     format!("sha256:{}", hex(digest(&SHA256, token.as_bytes()).as_ref()))
 }
 
+/// The SHA-256 of a configuration's text, by which generations are told apart.
+pub fn text_hash(text: &str) -> String {
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
+}
+
 // === impl SealFault ===
 
 impl SealFault {

@@ -30,7 +30,6 @@ fn entry_value(entry: &Entry) -> Value {
         Got::Instant(value) => json!(value),
         Got::Table(value) => table(value),
         Got::Tables(values) => tables(values),
-        Got::Nothing => Value::Null,
     }
 }
 

@@ -84,6 +84,18 @@ impl<'t> Source<'t> {
         window(&cells, first, last)
     }
 
+    /// Every line as it may be shown, however long it is.
+    pub(crate) fn shown_lines(&self) -> Vec<String> {
+        let end = |line: usize| self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        let line = |(line, start): (usize, &usize)| {
+            let text = self.text[*start..end(line)].trim_end_matches('\r');
+            shown(&self.cells(&(*start..start + text.len())))
+        };
+        // What stands after the last line break is a line only if it holds something.
+        let count = self.lines.len() - usize::from(self.text.is_empty() || self.text.ends_with('\n'));
+        self.lines.iter().take(count).enumerate().map(line).collect()
+    }
+
     /// The nearest character boundary at or before an offset.
     fn boundary(&self, offset: usize) -> usize {
         (0..=offset.min(self.text.len())).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0)
@@ -192,6 +204,18 @@ fn window(cells: &[Cell], first: usize, last: usize) -> Excerpt {
     }
     text.truncate(text.trim_end().len());
     Excerpt { text, indent: indent.unwrap_or(used), width: width.max(1) }
+}
+
+fn shown(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for cell in cells {
+        match cell.shown {
+            Shown::Char(c) => text.push(c),
+            Shown::Spaces => text.push_str(&" ".repeat(TAB)),
+            Shown::Mask => text.push_str(MASK),
+        }
+    }
+    text
 }
 
 fn total(cells: &[Cell]) -> usize {

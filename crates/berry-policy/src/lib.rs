@@ -19,6 +19,7 @@ mod keys;
 mod latency;
 mod limit;
 mod outcome;
+mod relapse;
 mod retry;
 mod smart_ai;
 #[cfg(test)]
@@ -37,5 +38,6 @@ pub use keys::{KeyStanding, Quarantine, is_last_usable, key_soonest, pick_key};
 pub use latency::Latencies;
 pub use limit::{Quantity, Rate, Window, WindowLimits, WindowStanding, WindowStandings};
 pub use outcome::{FailureKind, OutcomeClass};
+pub use relapse::{Calls, Probation, RecentCalls, Standing};
 pub use retry::{Visits, backoff};
 pub use smart_ai::SmartAi;

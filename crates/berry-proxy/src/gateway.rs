@@ -103,6 +103,11 @@ impl Gateway {
         self.reloads.count(reload);
     }
 
+    /// Counts a generation that runs and could not be written into the history.
+    pub fn count_unkept(&self) {
+        self.reloads.count_unkept();
+    }
+
     /// Live numbers of backends.
     pub fn live(&self) -> &Live {
         &self.live

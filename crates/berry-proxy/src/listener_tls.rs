@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use crate::ports::Disk;
 
 /// A certificate chain with its key, read and found fit for each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Certificate(Arc<CertifiedKey>);
 
 /// TLS of a listener.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use berry_http1::Method;
+use berry_policy::Calls;
 
 use crate::routes::Route;
 
@@ -121,6 +122,21 @@ impl Metrics {
     /// Open connections of clients.
     pub fn connections(&self) -> i64 {
         self.connections.load(Relaxed)
+    }
+
+    /// Calls that have ended, and those of them that failed with a status of the server's. Pages of Berry's own are none.
+    pub fn calls(&self) -> Calls {
+        let mut calls = Calls::default();
+        for route in Route::calls().filter_map(|route| self.routes.get(route.index())) {
+            for row in &route.requests {
+                for (column, count) in row.iter().enumerate() {
+                    let count = count.load(Relaxed);
+                    calls.ended += count;
+                    calls.failed += if STATUSES.get(column).is_some_and(|status| *status >= 500) { count } else { 0 };
+                }
+            }
+        }
+        calls
     }
 
     /// Requests that have ended, over all routes.

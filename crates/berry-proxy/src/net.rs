@@ -1,6 +1,7 @@
 //! The real ports: TCP by tokio, the system's clock and disk.
 
 mod connector;
+mod moving;
 mod names;
 mod race;
 mod wall;
@@ -8,6 +9,7 @@ mod wall;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use berry_vocab::Moment;
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 use crate::ports::{Clock, Disk, Incoming, Listener, PortFuture};
 
 pub use connector::TcpConnector;
+pub use moving::{Move, Mover, MovingPort};
 use wall::{Step, Wall};
 
 const BACKLOG: u32 = 4096;
@@ -31,7 +34,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Listens on a TCP socket.
 pub struct TcpPort {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     on_shortage: Box<dyn Fn() + Send>,
     /// Whether the last try found no descriptor left.
     is_short: bool,
@@ -43,10 +46,27 @@ impl TcpPort {
     /// # Errors
     /// The system's, such as an address in use.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
+        let socket = socket(address)?;
         socket.bind(address)?;
-        Ok(Self { listener: socket.listen(BACKLOG)?, on_shortage: Box::new(|| ()), is_short: false })
+        Self::listen(socket)
+    }
+
+    fn listen(socket: TcpSocket) -> io::Result<Self> {
+        let listener = Arc::new(socket.listen(BACKLOG)?);
+        Ok(Self { listener, on_shortage: Box::new(|| ()), is_short: false })
+    }
+
+    /// By which another port can be bound while this one listens.
+    pub fn neighbour(&self) -> Neighbour {
+        Neighbour(Arc::downgrade(&self.listener))
+    }
+
+    /// A connection that waits to be accepted, if one does.
+    fn accept_waiting(&self) -> Option<Incoming> {
+        let (stream, peer) = SockRef::from(&*self.listener).accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(stream.into()).and_then(detach).ok()?;
+        Some(incoming(stream, peer.as_socket()?))
     }
 
     /// What to do when the system has no descriptor left for a connection, so that there is one again.
@@ -67,6 +87,47 @@ impl TcpPort {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+}
+
+/// A port that listens, for as long as it does.
+#[derive(Clone, Debug)]
+pub struct Neighbour(Weak<TcpListener>);
+
+impl Neighbour {
+    /// Binds to `address` while the neighbour listens, also to one that takes its own in, such as all addresses in the place of
+    /// one.
+    ///
+    /// # Errors
+    /// The system's, such as an address that somebody else has.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<TcpPort> {
+        let plain = TcpPort::bind(address);
+        let neighbour = self.0.upgrade().filter(|old| old.local_addr().is_ok_and(|old| old.port() == address.port()));
+        match (plain, neighbour) {
+            (Err(error), Some(neighbour)) if error.kind() == io::ErrorKind::AddrInUse => {
+                // Both may share the port while the new one is bound, and not a moment longer: else a second gateway could too.
+                SockRef::from(&*neighbour).set_reuse_port(true)?;
+                let bound = bind_shared(address);
+                SockRef::from(&*neighbour).set_reuse_port(false)?;
+                bound
+            }
+            (plain, _) => plain,
+        }
+    }
+}
+
+fn bind_shared(address: SocketAddr) -> io::Result<TcpPort> {
+    let socket = socket(address)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    let port = TcpPort::listen(socket)?;
+    SockRef::from(&*port.listener).set_reuse_port(false)?;
+    Ok(port)
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    Ok(socket)
 }
 
 impl Listener for TcpPort {

@@ -32,6 +32,8 @@ struct Seat {
 /// A connection's place, from the first time that it waits until it ends.
 pub(crate) struct Place {
     worker: Rc<Worker>,
+    /// How often the listener had moved when the connection came in.
+    moves: u64,
     seat: Option<usize>,
 }
 
@@ -91,12 +93,17 @@ impl Places {
 
 impl Place {
     pub(crate) fn new(worker: Rc<Worker>) -> Self {
-        Self { worker, seat: None }
+        Self { moves: worker.moves(), worker, seat: None }
     }
 
-    /// Whether the gateway is draining; if not yet, the task will be woken when it is.
+    /// Whether it takes no further requests: the gateway is draining, or the listener that it came in by is no more.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.worker.gateway.phase() == Phase::Draining || self.worker.moves() != self.moves
+    }
+
+    /// As that; if not yet, the task will be woken when it is so.
     pub(crate) fn poll_draining(&mut self, cx: &Context<'_>) -> bool {
-        if self.worker.gateway.phase() == Phase::Draining {
+        if self.is_draining() {
             return true;
         }
         self.seat(cx);

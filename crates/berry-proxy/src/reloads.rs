@@ -21,7 +21,10 @@ pub enum Reload {
 
 /// How often each came.
 #[derive(Debug, Default)]
-pub(crate) struct Reloads([AtomicU64; Reload::ALL.len()]);
+pub(crate) struct Reloads {
+    counts: [AtomicU64; Reload::ALL.len()],
+    unkept: AtomicU64,
+}
 
 impl Reload {
     const ALL: [Self; 5] = [Self::Applied, Self::Unchanged, Self::Invalid, Self::Refused, Self::Unrecorded];
@@ -40,15 +43,22 @@ impl Reload {
 
 impl Reloads {
     pub(crate) fn count(&self, reload: Reload) {
-        if let Some(count) = self.0.get(reload as usize) {
+        if let Some(count) = self.counts.get(reload as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
 
+    pub(crate) fn count_unkept(&self) {
+        self.unkept.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn expose(&self, out: &mut Exposition) {
         out.family("berry_config_reloads_total", "counter", "Times that the configuration was read again.");
-        for (reload, count) in Reload::ALL.iter().zip(&self.0) {
+        for (reload, count) in Reload::ALL.iter().zip(&self.counts) {
             out.sample("berry_config_reloads_total", &[("result", reload.as_str())], count.load(Relaxed) as f64);
         }
+        let help = "Generations that ran and could not be written into the history.";
+        out.family("berry_config_history_failures_total", "counter", help);
+        out.sample("berry_config_history_failures_total", &[], self.unkept.load(Relaxed) as f64);
     }
 }

@@ -110,6 +110,11 @@ impl Route {
         pages.chain((0..Operation::all().len()).map(Route::Call)).chain([Route::Unknown])
     }
 
+    /// Those that are calls of a protocol.
+    pub(crate) fn calls() -> impl Iterator<Item = Route> {
+        (0..Operation::all().len()).map(Route::Call)
+    }
+
     /// Its index.
     pub(crate) fn index(self) -> usize {
         match self {

@@ -57,6 +57,8 @@ enum Order {
     Serve(Incoming, Fullness),
     /// The system has no descriptor left: give some back.
     MakeRoom,
+    /// The listener has moved, or speaks this from now on: connections that came in before are let go.
+    Part(Option<TlsAcceptor>),
     /// Wake the connections, which will see that the gateway drains.
     Drain,
     /// End what is in flight, as well as it can be ended.
@@ -117,6 +119,16 @@ impl Workers {
         Box::new(move || senders.iter().for_each(|sender| drop(sender.send(Order::MakeRoom))))
     }
 
+    /// What is called when the listener has moved, with the TLS that it speaks from now on. Connections that came in before it
+    /// end once they have answered what they have been asked.
+    pub fn parting(&self) -> Box<dyn Fn(Option<Arc<ServerConfig>>) + Send> {
+        let senders: Vec<_> = self.handles.iter().map(|handle| handle.sender.clone()).collect();
+        Box::new(move |tls| {
+            let tls = tls.map(TlsAcceptor::from);
+            senders.iter().for_each(|sender| drop(sender.send(Order::Part(tls.clone()))));
+        })
+    }
+
     /// Tells the operator once when there is no room any more, and once when there is again.
     fn tell_fullness(&self, fullness: Fullness) {
         let connections = self.connections();
@@ -169,7 +181,7 @@ async fn run(
     worker: Rc<Worker>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     count: Arc<AtomicUsize>,
-    tls: Option<TlsAcceptor>,
+    mut tls: Option<TlsAcceptor>,
 ) {
     let sweeper = worker.clone();
     tokio::task::spawn_local(async move { sweeper.sweep().await });
@@ -189,6 +201,10 @@ async fn run(
             }
             Order::MakeRoom => {
                 worker.make_room();
+            }
+            Order::Part(new) => {
+                tls = new;
+                worker.part();
             }
             Order::Drain => worker.wake_all(),
             Order::Cut => worker.cut(),

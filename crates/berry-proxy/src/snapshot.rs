@@ -114,6 +114,12 @@ impl Snapshot {
         })
     }
 
+    /// The same under this number, for the first one: history counts on over restarts.
+    #[must_use]
+    pub fn numbered(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
     /// The model of that public name: an exact name wins, then the most specific pattern. Disabled ones are not found.
     pub(crate) fn model(&self, name: &str) -> Option<&Arc<Model>> {
         let by_pattern =

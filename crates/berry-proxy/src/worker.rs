@@ -31,6 +31,8 @@ pub struct Worker {
     recent: Cell<Moment>,
     date: Date,
     pub(crate) places: Places,
+    /// How often the listener has moved, or changed what it speaks.
+    moves: Cell<u64>,
     is_cut: Cell<bool>,
 }
 
@@ -47,6 +49,7 @@ impl Worker {
             recent: Cell::new(Moment::ZERO),
             date: Date::default(),
             places: Places::default(),
+            moves: Cell::new(0),
             is_cut: Cell::new(false),
         })
     }
@@ -63,6 +66,17 @@ impl Worker {
     /// Wakes every connection, so that it sees that the gateway is draining.
     pub fn wake_all(&self) {
         self.places.wake_all();
+    }
+
+    /// The listener has moved: connections that came in before end once they have answered what they have been asked.
+    pub(crate) fn part(&self) {
+        self.moves.set(self.moves.get() + 1);
+        self.wake_all();
+    }
+
+    /// How often that was.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.get()
     }
 
     /// Gives descriptors back: those of idle connections to providers, and of the client that has been idle for longest.

@@ -3,5 +3,7 @@
 
 pub mod audit;
 mod directory;
+mod history;
 
 pub use directory::{DataDirectory, OpenError};
+pub use history::{Archive, History, HistoryError, Kept, NewGeneration, Replaced};

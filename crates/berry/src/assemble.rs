@@ -8,18 +8,19 @@ use std::time::Duration;
 use berry_admin::{ControlPlane, Tls};
 use berry_config::Config;
 use berry_proxy::checks::ProviderTest;
-use berry_proxy::net::{SystemClock, TcpConnector, TcpPort};
+use berry_proxy::net::{MovingPort, SystemClock, TcpConnector, TcpPort};
 use berry_proxy::ports::{Clock, Connector, Listener as _};
-use berry_proxy::{Gateway, ListenerTls, Live, Phase, Worker, Workers, WorkersOptions};
+use berry_proxy::{Gateway, ListenerTls, Live, Phase, Snapshot, Worker, Workers, WorkersOptions};
 use berry_store::audit::Keeper as AuditKeeper;
 use berry_store::{DataDirectory, OpenError};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit;
 use crate::outcome::{Failure, Status};
 use crate::ready::{Listeners, Ready, make_ready, workers};
-use crate::reload::{Reloader, Source};
+use crate::reload::{Keeper, Reloader, RunningListeners, Source};
 use crate::signals::{Hangups, Signals};
 use crate::{limits, logging, memory, random, terminal};
 
@@ -28,7 +29,8 @@ const FAST_STOP: Duration = Duration::from_secs(1);
 
 /// What a configuration comes to before anything is opened.
 pub(crate) struct Prepared {
-    gateway: Arc<Gateway>,
+    snapshot: Snapshot,
+    live: Arc<Live>,
     clock: Arc<dyn Clock>,
     workers: WorkersOptions,
     tls: Listeners<ListenerTls>,
@@ -38,8 +40,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Assembly {
     gateway: Arc<Gateway>,
     workers: Workers,
-    data: TcpPort,
-    admin: TcpPort,
+    data: MovingPort,
+    admin: MovingPort,
     control: ControlPlane,
     reloader: Arc<Reloader>,
     hangups: Hangups,
@@ -59,7 +61,8 @@ pub(crate) struct Urls {
 /// Tries every provider of a configuration, over the same client and with the same credentials as traffic.
 pub(crate) async fn test_providers(prepared: Prepared) -> Vec<ProviderTest> {
     let connector: Rc<dyn Connector> = Rc::new(TcpConnector::new());
-    let worker = Worker::new(prepared.gateway, connector, prepared.clock, 0);
+    let gateway = Gateway::new(prepared.snapshot, prepared.live, prepared.clock.clone());
+    let worker = Worker::new(gateway, connector, prepared.clock, 0);
     LocalSet::new().run_until(berry_proxy::checks::test_providers(&worker)).await
 }
 
@@ -75,7 +78,8 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Vec<String>> {
     let tls = certificates.into_tls().map_err(|error| vec![error])?;
     let connector = || Rc::new(TcpConnector::new()) as Rc<dyn Connector>;
     Ok(Prepared {
-        gateway: Gateway::new(snapshot, live, clock.clone()),
+        snapshot,
+        live,
         clock,
         workers: WorkersOptions {
             threads: workers(),
@@ -114,10 +118,17 @@ impl Assembly {
             data: url(&data, config.server.listen, config.server.tls.is_some()),
             admin: url(&admin, config.admin.listen, config.admin.tls.is_some()),
         };
-        // Before the first request, which it accounts for.
+        let Prepared { snapshot, live, clock, workers: options, tls } = prepared;
         let data_directory = Arc::new(open_data_directory(config)?);
-        let (audit_log, audit) = audit::open(&data_directory, &prepared.gateway)?;
-        let workers = Workers::start(&prepared.gateway, &prepared.clock, &prepared.workers).map_err(|error| {
+        let keeper = Keeper::new(data_directory.clone(), &source.place.path);
+        let first = keeper.begin(&source.loaded.text, clock.unix_millis());
+        let gateway = Gateway::new(snapshot.numbered(first.generation), live, clock.clone());
+        if !first.is_kept {
+            gateway.count_unkept();
+        }
+        // Before the first request, which it accounts for.
+        let (audit_log, audit) = audit::open(&data_directory, &gateway)?;
+        let workers = Workers::start(&gateway, &clock, &options).map_err(|error| {
             Failure::new(
                 format!("the worker threads cannot be started: {error}"),
                 "look at the limits of this process (ulimit -a)",
@@ -126,11 +137,15 @@ impl Assembly {
         // Descriptors are the process's: whichever listener finds none left, clients that are idle give theirs.
         data.on_shortage(workers.relief());
         admin.on_shortage(workers.relief());
-        let Prepared { gateway, tls, .. } = prepared;
         let admin_tls = tls.admin.as_ref().map(|tls| Tls::new(tls.config()));
-        let reloader = Arc::new(Reloader::new(source, config, &gateway, tls, level, &audit_log));
-        let threads = prepared.workers.threads;
-        let control = ControlPlane::new(gateway.clone(), threads, reloader.clone(), audit_log, admin_tls);
+        let (speak, speaks) = watch::channel(admin_tls);
+        let (data, data_mover) = MovingPort::new(data, workers.parting());
+        let (admin, admin_mover) =
+            MovingPort::new(admin, Box::new(move |tls| drop(speak.send_replace(tls.map(Tls::new)))));
+        let listeners = RunningListeners::at_start(config, tls, data_mover, admin_mover);
+        let reloader =
+            Arc::new(Reloader::new(source, config, gateway.clone(), listeners, (level, keeper, audit_log.clone())));
+        let control = ControlPlane::new(gateway.clone(), options.threads, reloader.clone(), audit_log, speaks);
         Ok(Self { control, gateway, workers, data, admin, reloader, hangups: Hangups::new()?, urls, audit })
     }
 
@@ -177,16 +192,19 @@ fn open_data_directory(config: &Config) -> Result<DataDirectory, Failure> {
 }
 
 fn bind(address: SocketAddr, key: &str) -> Result<TcpPort, Failure> {
-    TcpPort::bind(address).map_err(|error| {
-        let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!("end the program that listens there, or change {key}"),
-            std::io::ErrorKind::PermissionDenied => {
-                format!("ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or change {key}")
-            }
-            _ => format!("change {key}"),
-        };
-        Failure::new(format!("cannot listen on {address}: {error}"), remedy)
-    })
+    TcpPort::bind(address)
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}"), bind_remedy(&error, key)))
+}
+
+/// What to do where an address cannot be listened on.
+pub(crate) fn bind_remedy(error: &std::io::Error, key: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("end the program that listens there, or change {key}"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need CAP_NET_BIND_SERVICE; grant it, or change {key}")
+        }
+        _ => format!("change {key}"),
+    }
 }
 
 /// The address that was really bound: for port 0 the system chose one.
@@ -199,7 +217,7 @@ fn url(port: &TcpPort, wanted: SocketAddr, tls: bool) -> String {
 struct DataPlane {
     gateway: Arc<Gateway>,
     workers: Workers,
-    data: TcpPort,
+    data: MovingPort,
 }
 
 impl DataPlane {

@@ -11,6 +11,7 @@ use berry_vocab::UserId;
 use tokio::task::spawn_blocking;
 
 use crate::outcome::Failure;
+use crate::reload::Cause;
 
 /// Accounts for what the data plane notes.
 struct Accountant(Arc<AuditLog>);
@@ -38,12 +39,13 @@ pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<
 pub(crate) async fn record_reload(
     log: &Arc<AuditLog>,
     gateway: &Gateway,
-    by: &Who,
+    cause: &Cause,
     reload: Reload,
     revoked: Vec<(UserId, &'static str)>,
 ) -> Result<(), NotRecorded> {
     let in_force = gateway.generation() + u64::from(reload == Reload::Applied);
-    let main = event(gateway, by.clone(), "config.reload", generation(in_force), reload.as_str());
+    let by = &cause.by;
+    let main = event(gateway, by.clone(), cause.action(), generation(in_force), reload.as_str());
     let revocation =
         |(user, how): (UserId, &'static str)| event(gateway, by.clone(), "user.revoke", format!("user:{user}"), how);
     let with = revoked.into_iter().map(revocation).collect();

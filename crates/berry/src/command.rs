@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod check;
 mod completions;
+mod config;
 mod demo;
 mod init;
 mod mock;
@@ -45,6 +46,7 @@ enum Command {
     /// Tries every provider, as `berry check --connect` does
     #[command(hide = true)]
     HealthCheck(check::Check),
+    Config(config::Config),
     Secret(secret::Secret),
     Token(token::Token),
     Audit(audit::Audit),
@@ -73,6 +75,7 @@ impl Cli {
             Some(Command::Init(init)) => init.run(),
             Some(Command::Check(check)) => check.run(),
             Some(Command::HealthCheck(check)) => check.connecting().run(),
+            Some(Command::Config(config)) => config.run(),
             Some(Command::Secret(secret)) => secret.run(),
             Some(Command::Token(token)) => token.run(),
             Some(Command::Audit(audit)) => audit.run(),

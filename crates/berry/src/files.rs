@@ -19,8 +19,14 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), Failure> {
         ),
         _ => Failure::new(format!("cannot write {shown}: {error}"), "name another file with --output"),
     };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(refuse)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder(path)).map_err(refuse)
+    create_whole(path, text).map_err(refuse)
+}
+
+fn create_whole(path: &Path, text: &str) -> Result<(), Error> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    sync_folder(path)
 }
 
 /// Gives a file to the owner of another: a service cannot use a key file that root has made beside its configuration.
@@ -31,17 +37,35 @@ pub(crate) fn give_to_owner_of(path: &Path, other: &Path) {
     }
 }
 
+/// Writes a former text into a configuration file, which is made where it is gone. `generation` is the text's.
+pub(crate) fn put_back(path: &Path, text: &str, generation: u64) -> Result<(), Failure> {
+    let written = if path.exists() { write_over(path, text) } else { create_whole(path, text) };
+    written.map_err(|error| {
+        Failure::new(
+            format!("cannot write {}: {error}", path.display()),
+            format!(
+                "run `berry config rollback {generation}` as a user who may write to the file and its folder; where it is \
+                 mounted read-only or comes from elsewhere (a ConfigMap, an image, a deployment tool), change it there: \
+                 `berry config show {generation} --reveal` prints the text"
+            ),
+        )
+    })
+}
+
 /// Writes a file anew, with its owner and mode. Whoever reads it at any moment, and after a crash, finds the old text or the new.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
-    let suffix = u32::from_ne_bytes(random::bytes()?);
-    let refuse = |error: Error| {
+    write_over(path, text).map_err(|error| {
         Failure::new(
             format!("cannot write {}: {error}", path.display()),
             "run this as the owner of the file, who may also write to its folder",
         )
-    };
+    })
+}
+
+fn write_over(path: &Path, text: &str) -> Result<(), Error> {
+    let suffix = u32::from_ne_bytes(random::bytes().map_err(|failure| Error::other(failure.line()))?);
     // Behind a symbolic link it is the file that changes, not the link.
-    let path = path.canonicalize().map_err(refuse)?;
+    let path = path.canonicalize()?;
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{suffix:08x}"));
@@ -50,7 +74,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
     }
-    written.and_then(|()| sync_folder(&path)).map_err(refuse)
+    written.and_then(|()| sync_folder(&path))
 }
 
 /// Writes `text` to the file `new`, which gets owner and mode of the file `old`.

@@ -50,6 +50,11 @@ impl Failure {
         Self { status, message: message.to_string(), remedy: remedy.to_string() }
     }
 
+    /// In one line, for those who do not read stderr.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.message, self.remedy)
+    }
+
     /// Tells it on stderr, in the form of the configuration's problems. Gives the status to end with.
     pub(crate) fn report(&self) -> Status {
         let mut text = format!("{}: {}\n", terminal::err_bold("31", "error"), self.message);

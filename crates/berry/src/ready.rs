@@ -67,14 +67,3 @@ impl Listeners<Certificate> {
         Ok(Listeners { data: tls(self.data)?, admin: tls(self.admin)? })
     }
 }
-
-impl Listeners<ListenerTls> {
-    /// Shows these from now on, where TLS is spoken at all.
-    pub(crate) fn show(&self, certificates: Listeners<Certificate>) {
-        for (tls, certificate) in [(&self.data, certificates.data), (&self.admin, certificates.admin)] {
-            if let (Some(tls), Some(certificate)) = (tls, certificate) {
-                tls.show(certificate);
-            }
-        }
-    }
-}

@@ -2,16 +2,20 @@
 //! K1 to K3). All of the new state is built aside; either the whole of it is put into force by one swap, or nothing changes.
 
 mod judge;
+mod keeper;
+mod listeners;
+mod rollback;
 mod source;
+mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_admin::{Answering, Configuration};
-use berry_config::{Config, Problem, Severity, load, to_json};
-use berry_proxy::{Gateway, ListenerTls, Live, Reload};
-use berry_store::audit::{Actor, AuditLog, NotRecorded, Who};
+use berry_admin::{Answering, Configuration, Refusal};
+use berry_config::{Config, Loaded, Problem, Severity, load, to_json};
+use berry_proxy::{Gateway, Live, Reload, Snapshot};
+use berry_store::audit::{AuditLog, NotRecorded, Who};
 use berry_vocab::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -20,11 +24,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::audit::{Users, record_reload};
 use crate::logging;
-use crate::ready::{self, Listeners, Ready, make_ready};
+use crate::ready::{self, Ready, make_ready};
 use crate::signals::Hangups;
 use judge::AtStart;
+pub(crate) use keeper::{Cause, Keeper, listed};
+use listeners::Changes;
+pub(crate) use listeners::RunningListeners;
 use source::Marks;
 pub(crate) use source::{Place, Source};
+use trial::Trial;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,16 +50,18 @@ const MOST_LOGGED: usize = 20;
 pub(crate) struct Reloader {
     place: Place,
     gateway: Arc<Gateway>,
-    tls: Listeners<ListenerTls>,
     level: logging::Level,
     audit: Arc<AuditLog>,
     at_start: AtStart,
+    keeper: Keeper,
     /// Held while the file is read: one at a time.
     state: Mutex<State>,
 }
 
 struct State {
     running: Running,
+    listeners: RunningListeners,
+    trial: Trial,
     /// What the files were like when they were last read, whatever came of it.
     tried: Marks,
     /// Whether that could not be put into force for want of a record: it is tried again once there can be one.
@@ -74,6 +84,14 @@ enum Consent {
     Given,
 }
 
+/// A configuration that may be put into force, and what is to be said of it.
+struct Fit {
+    config: Config,
+    snapshot: Snapshot,
+    changes: Changes,
+    problems: Vec<Problem>,
+}
+
 /// What came of a reload.
 struct Verdict {
     reload: Reload,
@@ -90,21 +108,24 @@ impl Reloader {
     pub(crate) fn new(
         source: Source,
         config: &Config,
-        gateway: &Arc<Gateway>,
-        tls: Listeners<ListenerTls>,
-        level: logging::Level,
-        audit: &Arc<AuditLog>,
+        gateway: Arc<Gateway>,
+        listeners: RunningListeners,
+        (level, keeper, audit): (logging::Level, Keeper, Arc<AuditLog>),
     ) -> Self {
-        let (place, tried) = (source.place.clone(), source.marks.clone());
-        let running = Running::new(source, config);
         Self {
             at_start: AtStart::of(config),
-            place,
-            state: Mutex::new(State { tried, running, waits_for_record: false }),
-            gateway: gateway.clone(),
-            audit: audit.clone(),
-            tls,
+            place: source.place.clone(),
+            state: Mutex::new(State {
+                tried: source.marks.clone(),
+                running: Running::new(source, config),
+                listeners,
+                trial: Trial::default(),
+                waits_for_record: false,
+            }),
+            gateway,
             level,
+            audit,
+            keeper,
         }
     }
 
@@ -115,12 +136,13 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangups.next() => {
-                    self.reload(&Actor::Operator("SIGHUP").into(), Consent::Open).await;
+                    self.reload(Cause::of("SIGHUP"), Consent::Open).await;
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
+                    self.look_after().await;
                     if self.has_changed().await {
-                        self.reload(&Actor::Operator("file").into(), Consent::Open).await;
+                        self.reload(Cause::of("file"), Consent::Open).await;
                     }
                 }
             }
@@ -137,12 +159,12 @@ impl Reloader {
             && (state.waits_for_record || look_again(&state.tried).await.is_some_and(|marks| marks != state.tried))
     }
 
-    async fn reload(&self, by: &Who, consent: Consent) -> Verdict {
+    async fn reload(&self, cause: Cause, consent: Consent) -> Verdict {
         let mut state = self.state.lock().await;
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                self.take(source, &mut state.running, by, consent).await
+                self.take(source, &mut state, (&cause, consent)).await
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
@@ -150,20 +172,26 @@ impl Reloader {
                 Err(NotTaken::For(Reload::Invalid, vec![problem]))
             }
         };
+        let verdict = self.conclude(came, &cause).await;
+        state.waits_for_record = verdict.reload == Reload::Unrecorded;
+        verdict
+    }
+
+    /// Counts and tells what came of it, and records it where nothing was changed: what was is recorded already.
+    async fn conclude(&self, came: Result<Vec<Problem>, NotTaken>, cause: &Cause) -> Verdict {
         // What was built aside for nothing leaves nothing behind.
         self.gateway.live().forget_unused();
         let (reload, problems, not_recorded) = match came {
             Ok(problems) => (Reload::Applied, problems, None),
             Err(NotTaken::Unrecorded(why)) => (Reload::Unrecorded, Vec::new(), Some(why)),
             Err(NotTaken::For(reload, problems)) => {
-                let recorded = record_reload(&self.audit, &self.gateway, by, reload, Vec::new()).await;
+                let recorded = record_reload(&self.audit, &self.gateway, cause, reload, Vec::new()).await;
                 (reload, problems, recorded.err())
             }
         };
-        state.waits_for_record = reload == Reload::Unrecorded;
         self.gateway.count_reload(reload);
         let verdict = Verdict { reload, generation: self.gateway.generation(), problems, not_recorded };
-        verdict.log(&by.actor, &self.place.path);
+        verdict.log(cause.origin, &self.place.path);
         verdict
     }
 
@@ -186,37 +214,81 @@ impl Reloader {
     async fn take(
         &self,
         mut source: Source,
-        running: &mut Running,
-        by: &Who,
-        consent: Consent,
+        state: &mut State,
+        (cause, consent): (&Cause, Consent),
     ) -> Result<Vec<Problem>, NotTaken> {
+        let running = &state.running;
         if source.loaded.text == running.text && source.marks.named() == running.marks.named() {
             return Err(NotTaken::For(Reload::Unchanged, Vec::new()));
         }
-        let mut problems = std::mem::take(&mut source.loaded.problems);
-        let Some(config) = source.loaded.config.take() else {
+        let growth = judge::growth(running.text.expose().len(), source.loaded.text.expose().len());
+        let is_whole = source.loaded.config.is_some();
+        if let Some(problem) = growth.filter(|_| is_whole && consent == Consent::Open) {
+            return Err(NotTaken::For(Reload::Refused, vec![problem]));
+        }
+        let fit = self.examine(&mut source.loaded, &state.listeners, consent).await?;
+        self.record(&fit.config, &state.running, cause).await.map_err(NotTaken::Unrecorded)?;
+        let (former, is_on_trial) = (self.gateway.generation(), fit.config.changes.auto_rollback);
+        let problems = self.put_into_force(fit, source, state);
+        if is_on_trial {
+            state.trial.begin(&self.gateway, former, &state.running.text);
+        }
+        self.keep(&state.running.text, cause.clone()).await;
+        Ok(problems)
+    }
+
+    /// Records that a configuration comes into force, and whom it shuts out that the running one lets in.
+    async fn record(&self, config: &Config, running: &Running, cause: &Cause) -> Result<(), NotRecorded> {
+        let revoked = running.users.revoked_by(&Users::of(config));
+        record_reload(&self.audit, &self.gateway, cause, Reload::Applied, revoked).await
+    }
+
+    /// Whether what was read may be put into force.
+    async fn examine(
+        &self,
+        loaded: &mut Loaded,
+        listeners: &RunningListeners,
+        consent: Consent,
+    ) -> Result<Fit, NotTaken> {
+        let problems = std::mem::take(&mut loaded.problems);
+        let Some(config) = loaded.config.take() else {
             return Err(NotTaken::For(Reload::Invalid, problems));
         };
-        let is_open = consent == Consent::Open;
-        let growth = judge::growth(running.text.expose().len(), source.loaded.text.expose().len());
-        if let Some(problem) = growth.filter(|_| is_open) {
-            return Err(NotTaken::For(Reload::Refused, vec![problem]));
-        }
-        let (config, ready) = self.build(config).await.map_err(|unusable| NotTaken::For(Reload::Invalid, unusable))?;
+        let invalid = |problems| NotTaken::For(Reload::Invalid, problems);
+        let (config, ready) = self.build(config).await.map_err(invalid)?;
         let silence = judge::silence(self.gateway.snapshot().can_answer(), ready.snapshot.can_answer());
-        if let Some(problem) = silence.filter(|_| is_open) {
+        if let Some(problem) = silence.filter(|_| consent == Consent::Open) {
             return Err(NotTaken::For(Reload::Refused, vec![problem]));
         }
-        let new = Running::new(source, &config);
-        let revoked = running.users.revoked_by(&new.users);
-        let recorded = record_reload(&self.audit, &self.gateway, by, Reload::Applied, revoked).await;
-        recorded.map_err(NotTaken::Unrecorded)?;
-        self.tls.show(ready.certificates);
+        let Ready { snapshot, certificates } = ready;
+        // Last, since a bound port is the first thing that anybody outside could see.
+        let changes = listeners.prepare(&config, certificates).map_err(invalid)?;
+        Ok(Fit { config, snapshot, changes, problems })
+    }
+
+    /// From now on it is what runs. Gives what is to be said about it.
+    fn put_into_force(&self, fit: Fit, source: Source, state: &mut State) -> Vec<Problem> {
+        let Fit { config, snapshot, changes, mut problems } = fit;
         self.level.follow(&config.telemetry);
-        self.gateway.replace(ready.snapshot);
-        *running = new;
+        self.gateway.replace(snapshot);
+        // After the snapshot: who comes in by a new port meets what was meant for it.
+        state.listeners.change(changes);
+        if !config.changes.auto_rollback {
+            state.trial.end();
+        }
+        state.running = Running::new(source, &config);
         problems.splice(0..0, self.at_start.warnings(&config));
-        Ok(problems)
+        problems
+    }
+
+    /// Writes what runs into the history.
+    async fn keep(&self, text: &Secret, cause: Cause) {
+        let (keeper, generation, text) = (self.keeper.clone(), self.gateway.generation(), text.clone());
+        let now = self.gateway.clock().unix_millis();
+        let kept = spawn_blocking(move || keeper.keep(generation, &text, cause, now)).await;
+        if !kept.is_ok_and(|is_kept| is_kept) {
+            self.gateway.count_unkept();
+        }
     }
 
     /// Builds the new state aside, on a thread of its own: a big configuration takes its time.
@@ -232,7 +304,7 @@ impl Reloader {
     }
 }
 
-/// Why what was read is not put into force.
+/// Why a configuration is not put into force.
 enum NotTaken {
     /// For what it is, and what is to be said about that.
     For(Reload, Vec<Problem>),
@@ -246,13 +318,40 @@ async fn look_again(marks: &Marks) -> Option<Marks> {
     spawn_blocking(move || marks.again()).await.ok()
 }
 
+/// Does what looks at files on a thread that may wait.
+async fn blocking<T: Send + 'static>(what: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+    let failed = |_| Err(Refusal::InTheWay("a fault of Berry's own: its log says where".to_owned()));
+    spawn_blocking(what).await.unwrap_or_else(failed)
+}
+
 impl Configuration for Reloader {
-    fn reload(self: Arc<Self>, by: Who, confirmed: bool) -> Answering<Result<berry_admin::Verdict, NotRecorded>> {
-        let consent = if confirmed { Consent::Given } else { Consent::Open };
+    fn reload(self: Arc<Self>, by: Who, confirmed: bool) -> Answering<Result<berry_admin::Verdict, Refusal>> {
         Box::pin(async move {
-            let mut verdict = Reloader::reload(&self, &by, consent).await;
-            verdict.not_recorded.take().map_or_else(|| Ok(verdict.into()), Err)
+            let verdict = Reloader::reload(&self, Cause::by("admin", by), Consent::of(confirmed)).await;
+            verdict.told()
         })
+    }
+
+    fn roll_back(
+        self: Arc<Self>,
+        generation: u64,
+        by: Who,
+        confirmed: bool,
+    ) -> Answering<Result<berry_admin::Verdict, Refusal>> {
+        Box::pin(async move {
+            let cause = Cause::by("rollback", by);
+            Reloader::roll_back(&self, generation, cause, Consent::of(confirmed)).await?.told()
+        })
+    }
+
+    fn history(self: Arc<Self>) -> Answering<Result<Vec<Value>, Refusal>> {
+        let in_force = self.gateway.generation();
+        Box::pin(async move { blocking(move || self.keeper.listed(in_force)).await })
+    }
+
+    fn generation(self: Arc<Self>, generation: u64) -> Answering<Result<Value, Refusal>> {
+        let in_force = self.gateway.generation();
+        Box::pin(async move { blocking(move || self.keeper.shown(generation, in_force)).await })
     }
 
     fn validate(self: Arc<Self>, text: String) -> Answering<Value> {
@@ -272,6 +371,14 @@ impl Configuration for Reloader {
     }
 }
 
+// === impl Consent ===
+
+impl Consent {
+    fn of(confirmed: bool) -> Self {
+        if confirmed { Consent::Given } else { Consent::Open }
+    }
+}
+
 // === impl Running ===
 
 impl Running {
@@ -285,9 +392,8 @@ impl Running {
 // === impl Verdict ===
 
 impl Verdict {
-    fn log(&self, by: &Actor, path: &Path) {
+    fn log(&self, origin: &str, path: &Path) {
         let (generation, problems) = (self.generation, self.problems.len());
-        let origin = if let Actor::Operator(way) = by { way } else { "admin" };
         match self.reload {
             Reload::Applied => tracing::info!(generation, origin, problems, "a new configuration is in force"),
             Reload::Unchanged => tracing::info!(generation, origin, "the configuration is what is in force already"),
@@ -304,14 +410,16 @@ impl Verdict {
         }
         log_problems(&self.problems, path);
     }
-}
 
-impl From<Verdict> for berry_admin::Verdict {
-    fn from(verdict: Verdict) -> Self {
-        let mut report = to_json(&verdict.problems);
-        report["result"] = json!(verdict.reload.as_str());
-        report["generation"] = json!(verdict.generation);
-        Self { in_force: matches!(verdict.reload, Reload::Applied | Reload::Unchanged), report }
+    /// As the admin API tells it.
+    fn told(self) -> Result<berry_admin::Verdict, Refusal> {
+        if let Some(why) = self.not_recorded {
+            return Err(Refusal::NotRecorded(why));
+        }
+        let mut report = to_json(&self.problems);
+        report["result"] = json!(self.reload.as_str());
+        report["generation"] = json!(self.generation);
+        Ok(berry_admin::Verdict { in_force: matches!(self.reload, Reload::Applied | Reload::Unchanged), report })
     }
 }
 

@@ -29,8 +29,13 @@ pub(crate) fn err_colour() -> Colour {
 
 /// The text as stdout shows it in bold and in this ANSI colour.
 pub(crate) fn out_bold(colour: &str, text: &str) -> String {
+    out_in(&format!("1;{colour}"), text)
+}
+
+/// The text as stdout shows it in this ANSI colour.
+pub(crate) fn out_in(colour: &str, text: &str) -> String {
     match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-        true => format!("\u{1b}[1;{colour}m{text}\u{1b}[0m"),
+        true => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
         false => text.to_owned(),
     }
 }

@@ -54,6 +54,11 @@ fn operation(endpoint: &Endpoint) -> Value {
     if let Some(media) = endpoint.posted {
         let kind = if media == "application/json" { "object" } else { "string" };
         operation["requestBody"] = json!({"content": {media: {"schema": {"type": kind}}}});
+    } else if let Some((_, name)) = endpoint.path.split_once('{') {
+        let name = name.trim_end_matches('}');
+        operation["parameters"] = json!([
+            {"name": name, "in": "path", "required": true, "schema": {"type": "integer", "minimum": 1}},
+        ]);
     } else if endpoint.kind == Kind::List {
         let page = [
             json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 100}}),

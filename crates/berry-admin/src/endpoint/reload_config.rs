@@ -13,19 +13,18 @@ use crate::page::Parameters;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Consent {
     /// Whether the caller knows that it looks like a mistake.
     #[serde(default)]
-    confirm: bool,
+    pub(super) confirm: bool,
 }
 
 pub(super) async fn post(
     State(control): State<Control>,
     Caller(who): Caller,
-    Parameters(asked): Parameters<Asked>,
+    Parameters(asked): Parameters<Consent>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let verdict = control.configuration.reload(who, asked.confirm).await;
-    let verdict = verdict.map_err(|not_recorded| ApiError::not_recorded(&not_recorded.to_string()))?;
+    let verdict = control.configuration.reload(who, asked.confirm).await?;
     let status = if verdict.in_force { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok((status, Json(verdict.report)))
 }

@@ -13,11 +13,15 @@ pub(crate) static TABLE: Table = Table::new(
             "true",
             "Whether a changed file is read again by itself; SIGHUP and the admin API have it read in any case.",
         ),
-        Key::optional("auto_rollback", Rule::Any, "When to go back to the former generation by itself; unset: never.")
-            .later(),
+        Key::new(
+            "auto_rollback",
+            Rule::Flag,
+            "false",
+            "Whether to go back by itself when far more calls fail in the minute after a change than in that before it.",
+        ),
     ],
 );
 
 pub(crate) fn build(t: &Checked) -> Changes {
-    Changes { watch: t.flag("watch") }
+    Changes { watch: t.flag("watch"), auto_rollback: t.flag("auto_rollback") }
 }

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::checked::Checked;
+use crate::raw::{self, RawValue};
 use crate::reader::Reader;
 use crate::registry::{Key, Rule, Table};
 
@@ -21,6 +22,20 @@ pub(crate) static TABLE: Table = Table::new(
 pub(crate) fn build(t: &Checked, reader: &Reader<'_>) -> PathBuf {
     let written = t.has("path").then(|| t.text("path")).flatten();
     reader.resolve(place(written.as_deref())).components().collect()
+}
+
+/// The data directory of a configuration file, also of one that does not hold: as far as it can be read, it says where.
+pub fn data_directory(file: &Path) -> PathBuf {
+    let text = std::fs::read(file).unwrap_or_default();
+    let (root, _) = raw::parse(&String::from_utf8_lossy(&text));
+    let written = match root.get("storage") {
+        Some(RawValue::Table(storage)) => match storage.get("path") {
+            Some(RawValue::Text(path)) if !path.is_empty() => Some(path.as_str()),
+            _ => None,
+        },
+        _ => None,
+    };
+    file.parent().unwrap_or(Path::new("")).join(place(written)).components().collect()
 }
 
 /// Where it is by what is written, seen from the file's folder.

@@ -14,6 +14,7 @@ use berry_vocab::{Code, Failure, Moment};
 use crate::answer::Answer;
 use crate::client::{Peer, Request};
 use crate::downstream::{HEAD, HTTP2_PREFACE, Handled, IDLE, handle, refuse, refuse_unreadable};
+use crate::gateway::Phase;
 use crate::places::Place;
 use crate::ports::Io;
 use crate::worker::Worker;
@@ -48,6 +49,8 @@ struct Connection {
     /// Since when it has waited for its next request.
     idle_since: Moment,
     is_first: bool,
+    /// Whether it waits for the last request that it may bring, and shortly.
+    is_last: bool,
 }
 
 /// Serves the connection until it ends.
@@ -58,9 +61,11 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, peer: Peer) -> Ended {
         place: Place::new(worker.clone()),
         idle_since: Moment::ZERO,
         is_first: true,
+        is_last: false,
         worker,
     };
-    connection.request.is_late = connection.is_draining();
+    connection.request.is_late = connection.is_stopping();
+    connection.is_last = connection.request.is_late;
     loop {
         match connection.next().await {
             Next::Request => {}
@@ -91,33 +96,34 @@ impl Connection {
             Handled::Panicked(answer) => (answer, false),
         };
         // A body that was not read is skipped if it is here already; else the connection cannot go on.
-        let keep = is_sound && self.wire.skip_body() && self.request.head.keep_alive && !self.is_draining();
+        let keep = is_sound && self.wire.skip_body() && self.request.head.keep_alive && !self.place.is_draining();
         relay::relay(&mut self.wire, &self.request, answer, keep).await && keep
     }
 
-    /// Whether the connection must not wait for its next request any longer. One that was opened just before the drain, and has
-    /// brought nothing yet, is as one that was opened within it: whoever has just connected is told, and not hung up on.
+    /// Whether the connection must not wait for its next request any longer. One that was opened just before, and has brought
+    /// nothing yet, may bring its first: whoever has just connected is not hung up on.
     fn must_close(&mut self, cx: &Context<'_>) -> bool {
         if self.place.rest(cx, self.idle_since) {
             return true;
         }
-        if self.request.is_late || !self.place.poll_draining(cx) {
+        if self.is_last || !self.place.poll_draining(cx) {
             return false;
         }
-        self.request.is_late = self.is_first;
         if self.is_first {
+            self.is_last = true;
+            self.request.is_late = self.is_stopping();
             self.wire.set_deadline(LATE);
         }
         !self.is_first
     }
 
-    fn is_draining(&self) -> bool {
-        self.worker.gateway.phase() == crate::gateway::Phase::Draining
+    fn is_stopping(&self) -> bool {
+        self.worker.gateway.phase() == Phase::Draining
     }
 
     /// Waits for the next request's head.
     async fn next(&mut self) -> Next {
-        self.wire.set_deadline(if self.request.is_late { LATE } else { IDLE });
+        self.wire.set_deadline(if self.is_last { LATE } else { IDLE });
         self.idle_since = self.worker.recent();
         let (mut scanned, mut has_begun) = (0, false);
         let next = poll_fn(|cx| self.poll_next(cx, &mut scanned, &mut has_begun)).await;

@@ -62,6 +62,7 @@ pub(crate) struct Berry {
     pub(crate) second: Mock,
     pub(crate) claude: Mock,
     pub(crate) google: Mock,
+    parting: Parting,
     stop: Option<Stop>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -91,8 +92,8 @@ impl Berry {
         let text = pair([&first.url(), &second.url(), &claude.url(), &google.url()]);
         let clock = Arc::new(TestClock { system: SystemClock::new(), ahead_nanos: AtomicU64::new(0) });
         let (running, stop, thread) = run(change(text), clock.clone(), tls);
-        let (address, gateway) = running;
-        Self { address, gateway, clock, first, second, claude, google, stop: Some(stop), thread: Some(thread) }
+        let (address, gateway, parting) = running;
+        Self { address, gateway, clock, first, second, claude, google, parting, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The provider that speaks a dialect; for OpenAI's the first.
@@ -113,6 +114,11 @@ impl Berry {
     pub(crate) fn drain(&mut self) {
         self.gateway.advance(berry_proxy::Phase::Draining);
         self.stop.take().unwrap().send(PATIENCE).unwrap();
+    }
+
+    /// As when the listener has moved.
+    pub(crate) fn part(&self) {
+        (self.parting)(None);
     }
 
     /// How many requests the first and the second provider have received.
@@ -162,12 +168,15 @@ impl Drop for Berry {
 /// Tells a gateway to stop, and how long what is in flight may take.
 type Stop = tokio::sync::oneshot::Sender<Duration>;
 
+/// Lets its connections go.
+type Parting = Box<dyn Fn(Option<Arc<rustls::ServerConfig>>) + Send>;
+
 /// Runs a gateway on a thread of its own until it is told to stop.
 fn run(
     text: String,
     clock: Arc<TestClock>,
     tls: Option<Arc<rustls::ServerConfig>>,
-) -> ((SocketAddr, Arc<Gateway>), Stop, std::thread::JoinHandle<()>) {
+) -> ((SocketAddr, Arc<Gateway>, Parting), Stop, std::thread::JoinHandle<()>) {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let (tell, told) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -175,7 +184,7 @@ fn run(
         runtime.block_on(async move {
             let mut port = TcpPort::bind(([127, 0, 0, 1], 0).into()).unwrap();
             let (gateway, workers) = start(&text, clock, tls);
-            tell.send((port.local_addr().unwrap(), gateway)).unwrap();
+            tell.send((port.local_addr().unwrap(), gateway, workers.parting())).unwrap();
             let accept = async {
                 loop {
                     workers.serve(port.accept().await);

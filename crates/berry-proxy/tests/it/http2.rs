@@ -262,6 +262,31 @@ async fn head_has_no_body() {
 }
 
 #[tokio::test]
+async fn a_listener_that_moves_lets_its_connections_end_and_takes_new_ones() {
+    let berry = Berry::start().await;
+    let (busy, idle) = (Client::connect(&berry).await, Client::connect(&berry).await);
+    let gate = Gate::new();
+    berry.first.script(Script::new().gate(&gate));
+    gate.let_through(OPENING);
+    let response = busy.begin(post(PATH, &[("x-api-key", ALICE)], stream_body("single"))).await.unwrap();
+    idle.post("/health", &[], "").await;
+    let mut plain = berry.connect().await;
+    plain.send("GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(plain.response().await.status, 200);
+    berry.part();
+    within(idle.connection).await.unwrap().unwrap();
+    assert!(plain.is_closed().await);
+    assert_eq!(berry.get("/health/live", &[]).await.status, 200);
+    let newcomer = Client::connect(&berry).await;
+    newcomer.post("/health", &[], "").await;
+    gate.open();
+    let answer = read(response).await;
+    assert!(answer.complete && answer.body == named(berry_mock::Dialect::OpenAi, "chat-stream").unwrap().body);
+    within(busy.connection).await.unwrap().unwrap();
+    assert!(!newcomer.connection.is_finished());
+}
+
+#[tokio::test]
 async fn a_drain_ends_the_connection_once_its_streams_are_over() {
     let mut berry = Berry::start().await;
     let client = Client::connect(&berry).await;

@@ -22,20 +22,34 @@ pub(crate) struct Serve {
     /// Address of the data listener, in place of the file's server.listen
     #[arg(long, value_name = "ADDR", env = "BIND_ADDRESS", hide_env_values = true)]
     listen: Option<String>,
+    /// Where the configuration does not hold, start with the one that ran last, until the file is mended
+    #[arg(long)]
+    last_good: bool,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
         let listen = self.listen()?;
-        let source = Source::first(Place { path: self.config.into_path(), listen });
+        let mut source = Source::first(Place { path: self.config.into_path(), listen });
+        let is_bad = source.loaded.config.is_none();
+        if is_bad {
+            terminal::err(&render(&source.loaded.problems, &source.loaded.origin, terminal::err_colour()));
+        }
+        if is_bad && self.last_good {
+            source = source.last_good()?;
+        }
         let loaded = &source.loaded;
         let Some(config) = &loaded.config else {
-            terminal::err(&render(&loaded.problems, &loaded.origin, terminal::err_colour()));
             return Ok(Status::BadConfig);
         };
         // Lives to the end of this function: what is left in its queue is written when it is dropped.
         let log = logging::start(&config.telemetry)?;
         panics::log_them();
+        if is_bad {
+            tracing::error!(
+                "the configuration does not hold: starting with the one that ran last, until the file is mended"
+            );
+        }
         log_problems(&loaded.problems, &loaded.origin);
         run(source, log.level())
     }

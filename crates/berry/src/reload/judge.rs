@@ -16,10 +16,6 @@ const CONFIRM: &str =
 type Fixed = (&'static str, fn(&Config) -> String);
 
 static FIXED: &[Fixed] = &[
-    ("server.listen", |config| config.server.listen.to_string()),
-    ("server.tls_cert", |config| config.server.tls.is_some().to_string()),
-    ("admin.listen", |config| config.admin.listen.to_string()),
-    ("admin.tls_cert", |config| config.admin.tls.is_some().to_string()),
     ("storage.path", |config| config.data_dir.display().to_string()),
     ("telemetry.log_format", |config| format!("{:?}", config.telemetry.log_format)),
 ];

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use berry_config::{Config, Loaded, load_file};
+use berry_config::{Config, Loaded, data_directory, load, load_file};
+use berry_store::{Archive, HistoryError};
 
 use crate::outcome::{Failure, Status};
 
@@ -33,6 +34,18 @@ pub(crate) struct Marks(Vec<(PathBuf, Option<Mark>)>);
 /// Device, inode, length, times of the last change of content and of the file itself, with their nanoseconds.
 type Mark = (u64, u64, u64, [i64; 4]);
 
+// === impl Place ===
+
+impl Place {
+    /// What was read, with what the command line sets in its place.
+    pub(super) fn over(&self, mut loaded: Loaded) -> Loaded {
+        if let (Some(config), Some(listen)) = (&mut loaded.config, self.listen) {
+            config.server.listen = listen;
+        }
+        loaded
+    }
+}
+
 // === impl Source ===
 
 impl Source {
@@ -44,12 +57,24 @@ impl Source {
     /// Reads the file. Files in `known` are marked before it, so that no change meanwhile goes unseen.
     pub(super) fn read(place: &Place, known: &Marks) -> Self {
         let before = Marks::of(std::iter::once(&place.path).chain(known.0.iter().map(|(path, _)| path)));
-        let mut loaded = load_file(&place.path);
-        if let (Some(config), Some(listen)) = (&mut loaded.config, place.listen) {
-            config.server.listen = listen;
-        }
+        let loaded = place.over(load_file(&place.path));
         let marks = before.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
         Self { place: place.clone(), loaded, marks }
+    }
+
+    /// In the place of a file that does not hold, the generation that ran last. The file is read again when it changes.
+    pub(crate) fn last_good(self) -> Result<Self, Failure> {
+        let Self { place, marks, .. } = self;
+        let archive = Archive::of(&data_directory(&place.path));
+        let refuse = |error: HistoryError| Failure::with(Status::BadConfig, &error, error.remedy());
+        let last = archive.last().map_err(refuse)?.ok_or_else(|| {
+            let message = "the configuration does not hold, and none is known that ran before";
+            Failure::with(Status::BadConfig, message, "see `berry check`, and mend the file")
+        })?;
+        let text = archive.text(last.generation).map_err(refuse)?;
+        let loaded = place.over(load(text.expose(), &place.path));
+        let marks = marks.narrowed_to(std::iter::once(&place.path).chain(&loaded.files));
+        Ok(Self { place, loaded, marks })
     }
 
     /// The checked configuration.

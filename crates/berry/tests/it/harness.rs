@@ -299,3 +299,55 @@ pub(crate) fn chat(address: &str, model: &str, stream: &str) -> TcpStream {
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     send(address, "POST", "/v1/chat/completions", &headers, &body)
 }
+
+/// A gateway that runs, with what is asked of it most.
+pub(crate) struct Gateway {
+    pub(crate) running: Running,
+    pub(crate) data: String,
+    pub(crate) admin: String,
+}
+
+impl Gateway {
+    pub(crate) fn serve(config: &Path) -> Self {
+        Self::of(Running::start(&mut berry(&["serve", "--config", &config.display().to_string()])))
+    }
+
+    pub(crate) fn of(running: Running) -> Self {
+        let (data, admin) = running.addresses();
+        Self { running, data, admin }
+    }
+
+    /// How often reading it again came to this.
+    pub(crate) fn reloads(&self, result: &str) -> u64 {
+        let text = get(&self.data, "/metrics", None).body;
+        let start = format!("berry_config_reloads_total{{service=\"berry-api\",result=\"{result}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn wait_for(&self, result: &str, count: u64) {
+        eventually(&format!("{count} {result}"), || (self.reloads(result) >= count).then_some(()));
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        get(&self.admin, "/admin/system-stats", Some(TOKEN)).json()["generation"].as_u64().unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        receive(send(&self.admin, "POST", path, &[("authorization", &bearer)], body))
+    }
+
+    /// The backend that answers a chat.
+    pub(crate) fn backend(&self) -> String {
+        let answer = receive(chat(&self.data, "m", "false"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("berry-backend").unwrap().to_owned()
+    }
+}
+
+/// Puts a whole file in the place of another.
+pub(crate) fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(&beside, path).unwrap();
+}
