@@ -136,13 +136,13 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = hangups.next() => {
-                    self.reload(Cause::of("SIGHUP"), Consent::Open).await;
+                    Box::pin(self.reload(Cause::of("SIGHUP"), Consent::Open)).await;
                 }
                 _ = ticks.tick() => {
                     self.gateway.tidy();
                     self.look_after().await;
                     if self.has_changed().await {
-                        self.reload(Cause::of("file"), Consent::Open).await;
+                        Box::pin(self.reload(Cause::of("file"), Consent::Open)).await;
                     }
                 }
             }
@@ -164,7 +164,7 @@ impl Reloader {
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                self.take(source, &mut state, (&cause, consent)).await
+                Box::pin(self.take(source, &mut state, (&cause, consent))).await
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
@@ -327,7 +327,7 @@ async fn blocking<T: Send + 'static>(what: impl FnOnce() -> Result<T, Refusal> +
 impl Configuration for Reloader {
     fn reload(self: Arc<Self>, by: Who, confirmed: bool) -> Answering<Result<berry_admin::Verdict, Refusal>> {
         Box::pin(async move {
-            let verdict = Reloader::reload(&self, Cause::by("admin", by), Consent::of(confirmed)).await;
+            let verdict = Box::pin(Reloader::reload(&self, Cause::by("admin", by), Consent::of(confirmed))).await;
             verdict.told()
         })
     }
@@ -340,7 +340,7 @@ impl Configuration for Reloader {
     ) -> Answering<Result<berry_admin::Verdict, Refusal>> {
         Box::pin(async move {
             let cause = Cause::by("rollback", by);
-            Reloader::roll_back(&self, generation, cause, Consent::of(confirmed)).await?.told()
+            Box::pin(Reloader::roll_back(&self, generation, cause, Consent::of(confirmed))).await?.told()
         })
     }
 

@@ -95,7 +95,7 @@ impl Reloader {
             calls = since.ended,
             "auto_rollback: far more calls fail than before this configuration; going back"
         );
-        let gone = self.roll_back(back_to, Cause::of_berry(AUTO_ROLLBACK), Consent::Given).await;
+        let gone = Box::pin(self.roll_back(back_to, Cause::of_berry(AUTO_ROLLBACK), Consent::Given)).await;
         if let Err(refusal) = gone {
             tracing::error!(back_to, "auto_rollback: the gateway cannot go back: {refusal}");
         }
