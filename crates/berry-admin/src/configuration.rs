@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use berry_store::audit::{NotRecorded, Who};
 use serde_json::Value;
 
@@ -52,10 +53,32 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether a file came into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// It is in force.
+    InForce,
+    /// It does not hold, or looks like a mistake.
+    Unfit,
+    /// It would shut out those who could take it back.
+    Conflict,
+}
+
+impl Came {
+    /// As a status.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Came::InForce => StatusCode::OK,
+            Came::Unfit => StatusCode::UNPROCESSABLE_ENTITY,
+            Came::Conflict => StatusCode::CONFLICT,
+        }
+    }
+}
+
 /// What came of a reload.
 pub struct Verdict {
     /// Whether the file is in force now.
-    pub in_force: bool,
+    pub came: Came,
     /// `{"result","generation","problems":[…]}`
     pub report: Value,
 }

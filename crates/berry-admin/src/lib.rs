@@ -23,7 +23,7 @@ use berry_proxy::Gateway;
 use berry_proxy::ports::Listener;
 use berry_store::audit::AuditLog;
 
-pub use configuration::{Answering, Configuration, Refusal, Verdict};
+pub use configuration::{Answering, Came, Configuration, Refusal, Verdict};
 use error::ApiError;
 pub use rustls::ServerConfig;
 pub use server::{Speaks, Tls};

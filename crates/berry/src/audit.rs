@@ -1,5 +1,6 @@
 //! The audit log of the running gateway: the data plane's port to it, and what of a configuration is worth a record.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use berry_config::{Config, User, UserToken};
@@ -7,7 +8,7 @@ use berry_proxy::ports::{Audit, AuditStanding, Ended, Occasion};
 use berry_proxy::{Gateway, Reload};
 use berry_store::DataDirectory;
 use berry_store::audit::{Actor, AuditLog, Event, Keeper, NotRecorded, Who};
-use berry_vocab::UserId;
+use berry_vocab::{ProviderId, Secret, UserId};
 use tokio::task::spawn_blocking;
 
 use crate::outcome::Failure;
@@ -16,8 +17,26 @@ use crate::reload::Cause;
 /// Accounts for what the data plane notes.
 struct Accountant(Arc<AuditLog>);
 
-/// The users that a configuration lets in, with what they prove themselves with.
-pub(crate) struct Users(Vec<(UserId, bool, UserToken)>);
+/// Who may come in by a configuration, and what Berry proves itself with at its providers.
+pub(crate) struct Credentials {
+    users: Vec<Credential>,
+    keys: Vec<(ProviderId, Vec<Secret>)>,
+}
+
+/// Of one user.
+struct Credential {
+    id: UserId,
+    enabled: bool,
+    is_admin: bool,
+    token: UserToken,
+}
+
+/// Something that a change of the configuration does, beside that it is one.
+pub(crate) struct Effect {
+    action: &'static str,
+    resource: String,
+    result: &'static str,
+}
 
 /// Opens the log of a data directory, and has the gateway account for its requests there.
 pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<(Arc<AuditLog>, Keeper), Failure> {
@@ -35,20 +54,19 @@ pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<
     Ok((log, keeper))
 }
 
-/// Records what came of reading the configuration again, and whom it shuts out.
+/// Records what came of reading the configuration again, and whom it shuts out and which keys it replaces.
 pub(crate) async fn record_reload(
     log: &Arc<AuditLog>,
     gateway: &Gateway,
     cause: &Cause,
     reload: Reload,
-    revoked: Vec<(UserId, &'static str)>,
+    effects: Vec<Effect>,
 ) -> Result<(), NotRecorded> {
     let in_force = gateway.generation() + u64::from(reload == Reload::Applied);
     let by = &cause.by;
     let main = event(gateway, by.clone(), cause.action(), generation(in_force), reload.as_str());
-    let revocation =
-        |(user, how): (UserId, &'static str)| event(gateway, by.clone(), "user.revoke", format!("user:{user}"), how);
-    let with = revoked.into_iter().map(revocation).collect();
+    let of = |effect: Effect| event(gateway, by.clone(), effect.action, effect.resource, effect.result);
+    let with = effects.into_iter().map(of).collect();
     let log = log.clone();
     let recorded = spawn_blocking(move || log.record_with(main, with)).await;
     recorded.unwrap_or_else(|_| Err(NotRecorded::for_want_of("a fault of Berry's own; its log says where")))
@@ -98,26 +116,48 @@ fn of(ended: &Ended<'_>, action: &'static str) -> Event {
     Event { unix_millis: ended.unix_millis, who, action: action.into(), resource, result: ended.outcome.into() }
 }
 
-// === impl Users ===
+// === impl Credentials ===
 
-impl Users {
+impl Credentials {
     pub(crate) fn of(config: &Config) -> Self {
-        let of = |user: &User| (user.id.clone(), user.enabled, user.token.clone());
-        Self(config.users.iter().map(of).collect())
+        let of = |user: &User| Credential {
+            id: user.id.clone(),
+            enabled: user.enabled,
+            is_admin: user.tags.iter().any(|tag| tag == "admin"),
+            token: user.token.clone(),
+        };
+        Self {
+            users: config.users.iter().map(of).collect(),
+            keys: config.providers.iter().map(|provider| (provider.id.clone(), provider.api_keys.clone())).collect(),
+        }
     }
 
-    /// Whom `new` shuts out of these, and how.
-    pub(crate) fn revoked_by(&self, new: &Self) -> Vec<(UserId, &'static str)> {
-        let by_id: std::collections::HashMap<_, _> =
-            new.0.iter().map(|(id, enabled, token)| (id, (*enabled, token))).collect();
-        let how = |token: &UserToken, id: &UserId| match by_id.get(id) {
+    /// The users who may change things.
+    pub(crate) fn admins(&self) -> impl Iterator<Item = &UserId> {
+        self.users.iter().filter(|user| user.enabled && user.is_admin).map(|user| &user.id)
+    }
+
+    /// What `new` does to these: users that it shuts out, and how; providers whose keys it replaces.
+    pub(crate) fn replaced_by(&self, new: &Self) -> Vec<Effect> {
+        let by_id: HashMap<&UserId, &Credential> = new.users.iter().map(|user| (&user.id, user)).collect();
+        let how = |old: &Credential| match by_id.get(&old.id) {
             None => Some("removed"),
-            Some((false, _)) => Some("disabled"),
-            Some((true, new)) if *new != token => Some("token replaced"),
-            Some((true, _)) => None,
+            Some(new) if !new.enabled => Some("disabled"),
+            Some(new) if new.token != old.token => Some("token replaced"),
+            Some(_) => None,
         };
-        let enabled = self.0.iter().filter(|(_, enabled, _)| *enabled);
-        enabled.filter_map(|(id, _, token)| Some((id.clone(), how(token, id)?))).collect()
+        let enabled = self.users.iter().filter(|user| user.enabled);
+        let revoked = enabled.filter_map(|user| {
+            Some(Effect { action: "user.revoke", resource: format!("user:{}", user.id), result: how(user)? })
+        });
+        let keys: HashMap<&ProviderId, &Vec<Secret>> = new.keys.iter().map(|(id, keys)| (id, keys)).collect();
+        let rotated =
+            self.keys.iter().filter(|(id, old)| keys.get(id).is_some_and(|new| *new != old)).map(|(id, _)| Effect {
+                action: "provider.rotate",
+                resource: format!("provider:{id}"),
+                result: "keys replaced",
+            });
+        revoked.chain(rotated).collect()
     }
 }
 
@@ -127,24 +167,44 @@ mod tests {
 
     use super::*;
 
-    fn users(text: &str) -> Users {
-        let rest = "[providers.p]\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+    fn credentials(text: &str) -> Credentials {
+        let rest = "[providers.p]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key = \"sk-one-0123456789\"\n\
                     [models.m]\nbackends = [{ provider = \"p\", model = \"m\" }]\n";
         let loaded = berry_config::load(&format!("{rest}{text}"), Path::new("/nowhere/config.toml"));
         assert_eq!(loaded.errors().map(|problem| &problem.message).collect::<Vec<_>>(), [""; 0]);
-        Users::of(&loaded.config.unwrap())
+        Credentials::of(&loaded.config.unwrap())
+    }
+
+    fn user(id: &str, more: &str) -> String {
+        format!("[users.{id}]\ntoken = \"a-long-token-of-{id}-0123456789\"\n{more}")
     }
 
     #[test]
     fn who_is_removed_or_disabled_or_has_another_token_is_shut_out() {
-        let user = |id: &str, more: &str| format!("[users.{id}]\ntoken = \"a-long-token-of-{id}-0123456789\"\n{more}");
         let all = ["a", "b", "c", "d"].map(|id| user(id, "")).concat() + &user("e", "enabled = false\n");
         let new = user("a", "name = \"A\"\n")
             + &user("b", "enabled = false\n")
             + &user("c", "").replace("0123", "9876")
             + &user("f", "");
-        let revoked = users(&all).revoked_by(&users(&new));
-        let told: Vec<(&str, &str)> = revoked.iter().map(|(id, how)| (id.as_str(), *how)).collect();
-        assert_eq!(told, [("b", "disabled"), ("c", "token replaced"), ("d", "removed")]);
+        let effects = credentials(&all).replaced_by(&credentials(&new));
+        let told: Vec<(&str, &str)> = effects.iter().map(|it| (it.resource.as_str(), it.result)).collect();
+        assert_eq!(told, [("user:b", "disabled"), ("user:c", "token replaced"), ("user:d", "removed")]);
+    }
+
+    #[test]
+    fn keys_that_are_replaced_are_told_by_their_provider_and_no_more() {
+        let old = credentials(&user("a", ""));
+        let mut new = credentials(&user("a", ""));
+        new.keys[0].1.push(Secret::new("sk-two-0123456789".to_owned()));
+        let told: Vec<(&str, String)> = old.replaced_by(&new).into_iter().map(|it| (it.action, it.resource)).collect();
+        assert_eq!(told, [("provider.rotate", "provider:p".to_owned())]);
+        assert!(new.replaced_by(&new).is_empty());
+    }
+
+    #[test]
+    fn admins_are_those_who_are_enabled_and_tagged() {
+        let all =
+            user("a", "tags = [\"admin\"]\n") + &user("b", "") + &user("c", "tags = [\"admin\"]\nenabled = false\n");
+        assert_eq!(credentials(&all).admins().map(UserId::as_str).collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berry_admin::{Answering, Configuration, Refusal};
+use berry_admin::{Answering, Came, Configuration, Refusal};
 use berry_config::{Config, Loaded, Problem, Severity, load, to_json};
 use berry_proxy::{Gateway, Live, Reload, Snapshot};
 use berry_store::audit::{AuditLog, NotRecorded, Who};
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::audit::{Users, record_reload};
+use crate::audit::{Credentials, record_reload};
 use crate::logging;
 use crate::ready::{self, Ready, make_ready};
 use crate::signals::Hangups;
@@ -73,7 +73,7 @@ struct Running {
     text: Secret,
     marks: Marks,
     shown: Value,
-    users: Users,
+    credentials: Credentials,
     watch: bool,
 }
 
@@ -226,7 +226,7 @@ impl Reloader {
         if let Some(problem) = growth.filter(|_| is_whole && consent == Consent::Open) {
             return Err(NotTaken::For(Reload::Refused, vec![problem]));
         }
-        let fit = self.examine(&mut source.loaded, &state.listeners, consent).await?;
+        let fit = self.examine(&mut source.loaded, state, (cause, consent)).await?;
         self.record(&fit.config, &state.running, cause).await.map_err(NotTaken::Unrecorded)?;
         let (former, is_on_trial) = (self.gateway.generation(), fit.config.changes.auto_rollback);
         let problems = self.put_into_force(fit, source, state);
@@ -239,21 +239,25 @@ impl Reloader {
 
     /// Records that a configuration comes into force, and whom it shuts out that the running one lets in.
     async fn record(&self, config: &Config, running: &Running, cause: &Cause) -> Result<(), NotRecorded> {
-        let revoked = running.users.revoked_by(&Users::of(config));
-        record_reload(&self.audit, &self.gateway, cause, Reload::Applied, revoked).await
+        let effects = running.credentials.replaced_by(&Credentials::of(config));
+        record_reload(&self.audit, &self.gateway, cause, Reload::Applied, effects).await
     }
 
     /// Whether what was read may be put into force.
     async fn examine(
         &self,
         loaded: &mut Loaded,
-        listeners: &RunningListeners,
-        consent: Consent,
+        state: &State,
+        (cause, consent): (&Cause, Consent),
     ) -> Result<Fit, NotTaken> {
         let problems = std::mem::take(&mut loaded.problems);
         let Some(config) = loaded.config.take() else {
             return Err(NotTaken::For(Reload::Invalid, problems));
         };
+        let (before, after) = (&state.running.credentials, Credentials::of(&config));
+        if let Some(problem) = judge::admins(before, &after, &cause.by.actor, consent == Consent::Given) {
+            return Err(NotTaken::For(Reload::Refused, vec![problem]));
+        }
         let invalid = |problems| NotTaken::For(Reload::Invalid, problems);
         let (config, ready) = self.build(config).await.map_err(invalid)?;
         let silence = judge::silence(self.gateway.snapshot().can_answer(), ready.snapshot.can_answer());
@@ -262,7 +266,7 @@ impl Reloader {
         }
         let Ready { snapshot, certificates } = ready;
         // Last, since a bound port is the first thing that anybody outside could see.
-        let changes = listeners.prepare(&config, certificates).map_err(invalid)?;
+        let changes = state.listeners.prepare(&config, certificates).map_err(invalid)?;
         Ok(Fit { config, snapshot, changes, problems })
     }
 
@@ -384,8 +388,8 @@ impl Consent {
 impl Running {
     fn new(source: Source, config: &Config) -> Self {
         let Source { loaded, marks, .. } = source;
-        let users = Users::of(config);
-        Self { text: loaded.text, shown: loaded.shown, marks, users, watch: config.changes.watch }
+        let credentials = Credentials::of(config);
+        Self { text: loaded.text, shown: loaded.shown, marks, credentials, watch: config.changes.watch }
     }
 }
 
@@ -419,7 +423,12 @@ impl Verdict {
         let mut report = to_json(&self.problems);
         report["result"] = json!(self.reload.as_str());
         report["generation"] = json!(self.generation);
-        Ok(berry_admin::Verdict { in_force: matches!(self.reload, Reload::Applied | Reload::Unchanged), report })
+        let came = match self.reload {
+            Reload::Applied | Reload::Unchanged => Came::InForce,
+            Reload::Refused if self.problems.iter().any(|problem| problem.path == judge::ADMINS) => Came::Conflict,
+            Reload::Refused | Reload::Invalid | Reload::Unrecorded => Came::Unfit,
+        };
+        Ok(berry_admin::Verdict { came, report })
     }
 }
 

@@ -28,6 +28,5 @@ pub(super) async fn post(
     let order: Order = serde_json::from_slice(&body)
         .map_err(|_| ApiError::invalid("send `{\"generation\":N}`; GET /admin/config/history lists them"))?;
     let verdict = control.configuration.roll_back(order.generation, who, asked.confirm).await?;
-    let status = if verdict.in_force { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok((status, Json(verdict.report)))
+    Ok((verdict.came.status(), Json(verdict.report)))
 }

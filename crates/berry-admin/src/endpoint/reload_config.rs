@@ -25,6 +25,5 @@ pub(super) async fn post(
     Parameters(asked): Parameters<Consent>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let verdict = control.configuration.reload(who, asked.confirm).await?;
-    let status = if verdict.in_force { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    Ok((status, Json(verdict.report)))
+    Ok((verdict.came.status(), Json(verdict.report)))
 }

@@ -2,6 +2,9 @@
 //! that need a restart.
 
 use berry_config::{Config, Problem, Severity};
+use berry_store::audit::Actor;
+
+use crate::audit::Credentials;
 
 /// A file that grew by so much at once was probably not meant (failure model, K2) …
 const GROWTH: usize = 10;
@@ -53,6 +56,25 @@ pub(super) fn growth(former: usize, new: usize) -> Option<Problem> {
 pub(super) fn silence(could_answer: bool, can_answer: bool) -> Option<Problem> {
     let message = "no enabled model has an enabled backend: nothing could be answered any more";
     (could_answer && !can_answer).then(|| Problem::about_file(Severity::Error, "models", message, CONFIRM))
+}
+
+/// The key that problems with admins are told of.
+pub(super) const ADMINS: &str = "users";
+
+/// An error where nobody could change anything any more, or the one who asks could not (failure model, K7). The former also
+/// where it is said to be meant: there would be nobody to take it back.
+pub(super) fn admins(before: &Credentials, after: &Credentials, by: &Actor, is_meant: bool) -> Option<Problem> {
+    if before.admins().next().is_some() && after.admins().next().is_none() {
+        let message =
+            "no enabled user is tagged `admin` any more: nobody could use the admin API, or take this back there";
+        let remedy = "keep one; or, if it is meant, restart Berry with this file";
+        return Some(Problem::about_file(Severity::Error, ADMINS, message, remedy));
+    }
+    let Actor::User(id) = by else { return None };
+    let is_one = |of: &Credentials| of.admins().any(|admin| admin.as_str() == id);
+    let message = "you would be no admin any more";
+    (!is_meant && is_one(before) && !is_one(after))
+        .then(|| Problem::about_file(Severity::Error, ADMINS, message, CONFIRM))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Reloader {
         if text == state.running.text && text == found.loaded.text {
             return Ok(self.conclude(Err(NotTaken::For(Reload::Unchanged, Vec::new())), &cause).await);
         }
-        let fit = match self.examine(&mut loaded, &state.listeners, consent).await {
+        let fit = match self.examine(&mut loaded, &state, (&cause, consent)).await {
             Ok(fit) => fit,
             Err(not_taken) => return Ok(self.conclude(Err(not_taken), &cause).await),
         };

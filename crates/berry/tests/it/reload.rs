@@ -161,6 +161,27 @@ fn a_change_that_looks_like_a_mistake_needs_a_word_of_consent() {
 }
 
 #[test]
+fn the_last_admin_cannot_be_removed_and_who_removes_himself_must_say_so() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&unwatched(&url, "one"));
+    let (path, gateway) = (folder.config(), Gateway::serve(&folder.config()));
+    let without_admins = unwatched(&url, "one").replace("tags = [\"admin\"]", "tags = []");
+    assert_ne!(without_admins, unwatched(&url, "one"));
+    fs::write(&path, &without_admins).unwrap();
+    for consent in ["", "?confirm=true"] {
+        let answer = gateway.post(&format!("/admin/reload-config{consent}"), "");
+        assert_eq!((answer.status, &answer.json()["problems"][0]["path"]), (409, &"users".into()), "{answer:?}");
+    }
+    fs::write(&path, without_admins + "[users.other]\ntoken = \"another-long-token-0123456789\"\ntags = [\"admin\"]\n")
+        .unwrap();
+    let answer = gateway.post("/admin/reload-config", "");
+    assert!(answer.status == 409 && answer.body.contains("you would be no admin"), "{answer:?}");
+    assert_eq!(gateway.generation(), 1);
+    assert_eq!(gateway.post("/admin/reload-config?confirm=true", "").status, 200);
+    assert_eq!(gateway.post("/admin/reload-config", "").status, 401);
+}
+
+#[test]
 fn a_removed_user_and_model_are_refused_from_the_next_request_on_also_on_an_open_connection() {
     let (_mock, url) = Running::mock(&[]);
     let folder = Folder::with(&unwatched(&url, "one"));
