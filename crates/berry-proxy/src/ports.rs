@@ -9,7 +9,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use berry_vocab::{Code, Moment, UserId};
+use berry_vocab::{Code, Moment, ProviderId, UserId};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, DuplexStream};
 use tokio::net::TcpStream;
@@ -159,8 +159,27 @@ pub trait Audit: Send + Sync {
     /// Takes note of how a request ended. Never waits, and never fails for the caller.
     fn note(&self, ended: &Ended<'_>);
 
+    /// Takes note that a provider refused one of its keys, which is named by its place among them (failure model, U7). As little as
+    /// that does it wait or fail.
+    fn note_key_refused(&self, refused: &KeyRefused<'_>);
+
     /// How it does.
     fn standing(&self) -> AuditStanding;
+}
+
+/// A key that a provider refused.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRefused<'a> {
+    /// Whose key it is.
+    pub provider: &'a ProviderId,
+    /// Its place among the provider's keys, from 1.
+    pub key: usize,
+    /// Whether others are left, so that this one is put aside.
+    pub is_put_aside: bool,
+    /// When, in milliseconds since 1970.
+    pub unix_millis: u64,
+    /// The request that it was refused for.
+    pub request_id: &'a str,
 }
 
 /// A request that ended, and is to be noted.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use berry_config::{Config, User, UserToken};
-use berry_proxy::ports::{Audit, AuditStanding, Ended, Occasion};
+use berry_proxy::ports::{Audit, AuditStanding, Ended, KeyRefused, Occasion};
 use berry_proxy::{Gateway, Reload};
 use berry_store::DataDirectory;
 use berry_store::audit::{Actor, AuditLog, Event, Keeper, NotRecorded, Who};
-use berry_vocab::{ProviderId, Secret, UserId};
+use berry_vocab::{Code, ProviderId, Secret, UserId};
 use tokio::task::spawn_blocking;
 
 use crate::outcome::Failure;
@@ -89,6 +89,18 @@ impl Audit for Accountant {
             Occasion::Forced => self.0.note(of(ended, "backend.force")),
             Occasion::Asked => self.0.note(of(ended, "request")),
         }
+    }
+
+    fn note_key_refused(&self, refused: &KeyRefused<'_>) {
+        let KeyRefused { provider, key, is_put_aside, unix_millis, request_id } = *refused;
+        // Bounded as refusals are: the last key of a provider may be refused with every request.
+        self.0.note_refusal(Code::UpstreamAuth, unix_millis, || Event {
+            unix_millis,
+            who: Who { request_id: Some(request_id.to_owned()), ..Actor::Berry.into() },
+            action: "provider.key_refused".into(),
+            resource: format!("provider:{provider} key:{key}"),
+            result: if is_put_aside { "put aside" } else { "the last one" }.into(),
+        });
     }
 
     fn standing(&self) -> AuditStanding {

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use berry_proxy::ports::{Audit, AuditStanding, Ended, Occasion};
+use berry_proxy::ports::{Audit, AuditStanding, Ended, KeyRefused, Occasion};
 use berry_vocab::Code;
 
-use crate::harness::{ALICE, Berry, ROOT, bearer, chat_body};
+use crate::harness::{ALICE, Berry, ROOT, bearer, chat_body, fault, without_retries};
 
 /// Writes down what is noted.
 #[derive(Default)]
@@ -18,6 +18,11 @@ impl Audit for Notes {
         let text =
             [user, route, model.unwrap_or("-"), backend.unwrap_or("-"), outcome, &ip.unwrap().to_string()].join(" ");
         self.0.lock().unwrap().push((ended.occasion, text));
+    }
+
+    fn note_key_refused(&self, refused: &KeyRefused<'_>) {
+        let KeyRefused { provider, key, is_put_aside, .. } = refused;
+        self.0.lock().unwrap().push((Occasion::Asked, format!("{provider} {key} {is_put_aside}")));
     }
 
     fn standing(&self) -> AuditStanding {
@@ -76,4 +81,26 @@ async fn every_request_of_a_user_is_noted_where_that_is_wanted() {
     let stranger = refused(Code::AuthMissingOrInvalid);
     assert_eq!(occasions, [Occasion::Asked, Occasion::Forced, Occasion::Asked, stranger, stranger]);
     assert!(notes[2].1.ends_with("backend_forbidden 127.0.0.1"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_noted_by_its_place() {
+    let two_keys = |text: String| {
+        let keys = "api_keys = [\"sk-one-0123456789\", \"sk-two-0123456789\"]";
+        without_retries(text).replace("api_key = \"sk-first-0123456789\"", keys)
+    };
+    let berry = Berry::with(two_keys).await;
+    let notes = Arc::new(Notes::default());
+    berry.gateway.account_to(notes.clone());
+    for _ in 0..3 {
+        berry.first.script(fault("401"));
+    }
+    assert_eq!([berry.chat("single").await.status, berry.chat("single").await.status], [502, 502]);
+    let notes: Vec<String> = notes.0.lock().unwrap().iter().map(|(_, text)| text.clone()).collect();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    let (put_aside, last): (Vec<_>, Vec<_>) = notes.iter().partition(|note| note.ends_with("true"));
+    assert!(
+        put_aside.len() == 1 && last.len() == 2 && notes.iter().all(|note| note.starts_with("first ")),
+        "{notes:?}"
+    );
 }

@@ -7,13 +7,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Answer, Folder, Running, TOKEN, USER_TOKEN, berry, chat, config, eventually, get, receive, run, send,
+    Answer, Folder, PROMPT, Running, TOKEN, USER_TOKEN, berry, chat, config, eventually, get, receive, run, send,
 };
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// What must stand in no record.
-const SECRETS: &[&str] = &[TOKEN, USER_TOKEN, "sk-of-a-simulated-provider", "wrong-token-0123456789", "hello"];
+const SECRETS: &[&str] = &[TOKEN, USER_TOKEN, "sk-of-a-simulated-provider", "wrong-token-0123456789", PROMPT];
 
 struct Gateway {
     running: Running,

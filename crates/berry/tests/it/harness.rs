@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::canary;
+
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const TOKEN: &str = "an-admin-token-for-tests-0123456789";
 pub(crate) const USER_TOKEN: &str = "a-user-token-for-tests-0123456789";
+
+/// What clients say, if nothing else.
+pub(crate) const PROMPT: &str = "a prompt that nobody else should see";
 
 /// The program, with none of the surroundings' variables that it reads.
 pub(crate) fn berry(arguments: &[&str]) -> Command {
@@ -116,9 +121,11 @@ fn replace_line(text: &str, key: &str, line: &str) -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// A program that runs.
+/// A program that runs. What it leaves behind is looked through for secrets in the end.
 pub(crate) struct Running {
     child: Child,
+    /// The configuration of a gateway.
+    config: Option<PathBuf>,
     pub(crate) stdout: Heard,
     pub(crate) stderr: Heard,
 }
@@ -158,7 +165,8 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Heard::of(child.stdout.take().unwrap());
         let stderr = Heard::of(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        let config = command.get_args().skip_while(|argument| *argument != "--config").nth(1).map(PathBuf::from);
+        Self { child, config, stdout, stderr }
     }
 
     pub(crate) fn serve(folder: &Folder) -> Self {
@@ -171,6 +179,7 @@ impl Running {
         let mock = Self::start(&mut berry(&all));
         let line = mock.stdout.line_with("simulated provider on ");
         let url = line.rsplit(' ').next().unwrap().to_owned();
+        canary::is_mock(url.strip_prefix("http://").unwrap());
         (mock, url)
     }
 
@@ -212,6 +221,11 @@ impl Drop for Running {
         // Mostly ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let Some(config) = self.config.as_deref().filter(|_| !std::thread::panicking()) else { return };
+        for (place, heard) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            canary::look(place, heard.text().as_bytes());
+        }
+        canary::look_in(&config.with_file_name("data"));
     }
 }
 
@@ -263,6 +277,9 @@ pub(crate) fn send(address: &str, method: &str, path: &str, headers: &[(&str, &s
 pub(crate) fn receive(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
+    if canary::is_of_gateway(&stream) {
+        canary::look("an answer", &bytes);
+    }
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
     let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
@@ -295,7 +312,8 @@ pub(crate) fn get(address: &str, path: &str, token: Option<&str>) -> Answer {
 /// Begins a chat.
 pub(crate) fn chat(address: &str, model: &str, stream: &str) -> TcpStream {
     let bearer = format!("Bearer {USER_TOKEN}");
-    let body = format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"hello"}}]}}"#);
+    let body =
+        format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"{PROMPT}"}}]}}"#);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     send(address, "POST", "/v1/chat/completions", &headers, &body)
 }

@@ -10,6 +10,7 @@
 mod addresses;
 mod admin;
 mod audit;
+mod canary;
 mod chaos;
 mod cli;
 mod demo;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::answer::{Content, Streamed, begin_head, refusal};
 use crate::live::Ending;
 use crate::path::Parts;
+use crate::ports::KeyRefused;
 use crate::snapshot::Target;
 use crate::station::call::Inquiry;
 use crate::station::call::best::Reason;
@@ -97,9 +98,11 @@ fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticke
         KeyEffect::IsPutAside if accounts.refuse(account, now) => {
             // Whoever pays for the account must hear of it, and nobody of the key itself.
             tracing::error!(backend, key = choice.account + 1, "a key was refused and is put aside; the others go on");
+            note_refused(choice, true, ticket);
         }
         KeyEffect::IsPutAside => {
             tracing::error!(backend, key = choice.account + 1, "the last key of a provider was refused");
+            note_refused(choice, false, ticket);
             return Some(FailureKind::Hard);
         }
     }
@@ -108,6 +111,17 @@ fn consequences(choice: &Choice<'_>, trouble: &Trouble, meaning: &Meaning, ticke
         (Fault::Broken, Visit::Repeat) => Some(FailureKind::Soft),
         _ => meaning.failure,
     }
+}
+
+fn note_refused(choice: &Choice<'_>, is_put_aside: bool, ticket: &Ticket) {
+    let Some(audit) = ticket.worker.gateway.audit() else { return };
+    audit.note_key_refused(&KeyRefused {
+        provider: &choice.target.provider.id,
+        key: choice.account + 1,
+        is_put_aside,
+        unix_millis: ticket.worker.clock.unix_millis(),
+        request_id: &ticket.request_id,
+    });
 }
 
 fn log(trouble: &Trouble, meaning: &Meaning, ticket: &Ticket) {
