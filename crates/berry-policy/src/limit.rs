@@ -19,8 +19,8 @@ use std::time::Duration;
 use berry_vocab::Moment;
 use smallvec::SmallVec;
 
-/// The longest time, in nanoseconds, that one settlement makes wait: 30 days.
-const MOST_OWED: u64 = 30 * 86_400 * 1_000_000_000;
+/// How many times the whole amount of a window may be owed by settlements: a vendor's wrong number locks nobody out for long.
+const MOST_OWED: u64 = 10;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,21 +168,16 @@ impl Rate {
         standings.max_by_key(|standing| standing.wait).filter(|standing| !standing.wait.is_zero())
     }
 
-    /// Takes an amount whatever the limits say: what is too much is owed.
-    pub fn charge(&self, limits: &WindowLimits, amount: u32, now: Moment) {
-        for (pace, whole_again) in self.paced(limits) {
-            let charged = |before: u64| before.max(now.as_nanos()).saturating_add(pace.span(amount));
-            let _ = whole_again.fetch_update(SeqCst, SeqCst, |before| Some(charged(before)));
-        }
-    }
-
-    /// Puts what was used in the place of what was taken before: what was too much comes back, what was too little is owed.
-    pub fn settle(&self, limits: &WindowLimits, (taken, used): (u32, u32), now: Moment) {
+    /// Puts what was used in the place of what was taken at `since`: what was too much comes back, as far as time has not given
+    /// it back already; what was too little is owed.
+    pub fn settle(&self, limits: &WindowLimits, (taken, used): (u32, u32), (since, now): (Moment, Moment)) {
+        let passed = now.as_nanos().saturating_sub(since.as_nanos());
         for (pace, whole_again) in self.paced(limits) {
             let (taken, used) = (pace.span(taken), pace.interval.saturating_mul(u64::from(used)));
+            let most = now.as_nanos().saturating_add(pace.whole().saturating_mul(MOST_OWED));
             let settled = |before: u64| match used.checked_sub(taken) {
-                Some(more) => before.max(now.as_nanos()).saturating_add(more.min(MOST_OWED)),
-                None => before.saturating_sub(taken - used),
+                Some(more) => before.max(now.as_nanos()).saturating_add(more).min(before.max(most)),
+                None => before.saturating_sub((taken - used).saturating_sub(passed)),
             };
             let _ = whole_again.fetch_update(SeqCst, SeqCst, |before| Some(settled(before)));
         }

@@ -169,7 +169,14 @@ impl Archive {
     pub fn all(&self) -> Result<Vec<Kept>, HistoryError> {
         let mut numbers = self.numbers()?;
         numbers.reverse();
-        numbers.into_iter().map(|generation| self.generation(generation)).collect()
+        let kept = numbers.into_iter().map(|generation| self.generation(generation));
+        // One whose description is damaged hides none of the others.
+        kept.filter(|kept| !matches!(kept, Err(HistoryError::Damaged(_)))).collect()
+    }
+
+    /// The number of the latest generation, whatever its description is like.
+    pub fn last_number(&self) -> Result<Option<u64>, HistoryError> {
+        Ok(self.numbers()?.last().copied())
     }
 
     /// The latest generation.

@@ -78,7 +78,7 @@ impl Asked {
         for edit in self.edits.iter().filter(|edit| !(same && edit.with.is_of_the_model())) {
             pieces.push(slice(body, done..edit.at.start));
             pieces.push(edit.with.bytes(model));
-            done = edit.at.end;
+            done = done.max(edit.at.end);
         }
         pieces.push(slice(body, done..body.len()));
         pieces
@@ -92,7 +92,7 @@ impl Asked {
         }
         if let Some((at, text)) = usage_edit(body) {
             self.edits.push(Edit { at, with: With::Usage(text) });
-            self.edits.sort_by_key(|edit| edit.at.start);
+            self.edits.sort_by_key(|edit| (edit.at.start, edit.at.end));
             self.adds_usage = true;
         }
     }
@@ -396,6 +396,10 @@ mod tests {
             ),
             (
                 r#"{"stream_options":{"include_usage":false},"model":"m","stream":true}"#,
+                Some(r#"{"stream_options":{"include_usage":true},"model":"M","stream":true}"#),
+            ),
+            (
+                r#"{"backend":"x","model":"m","stream":true}"#,
                 Some(r#"{"stream_options":{"include_usage":true},"model":"M","stream":true}"#),
             ),
             (r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#, None),

@@ -134,17 +134,17 @@ impl EventReader {
     }
 
     /// How many bytes at the front are whole events that pass without a look, because many have come at once: what matters is
-    /// the last thing that a stream says, and an error is. Those bytes count as taken. Before content, and within an event,
-    /// every one is looked at.
+    /// the last thing that a stream says, and an error is. Those bytes count as taken. Before content, within an event, and
+    /// where something is to be left out, every one is looked at.
     pub fn skip(&mut self, bytes: &[u8]) -> usize {
-        if bytes.len() < SKIPPED_FROM || !self.is_between_events() || !self.judge.has_content() {
+        let leaves_out = self.tap.as_ref().is_some_and(|tap| tap.is_unasked);
+        if bytes.len() < SKIPPED_FROM || !self.is_between_events() || !self.judge.has_content() || leaves_out {
             return 0;
         }
         let last = framing::before_last_events(bytes, 1);
         let ends = last > 0 && self.judge.is_end(&fields(bytes.get(last..).unwrap_or_default()));
-        // After a stream's own end nothing of what came before it matters, but for what is to be left out.
-        let leaves_out = self.tap.as_ref().is_some_and(|tap| tap.is_unasked);
-        let skipped = if ends && !leaves_out { last } else { framing::before_last_events(bytes, LOOKED_AT) };
+        // After a stream's own end nothing of what came before it matters.
+        let skipped = if ends { last } else { framing::before_last_events(bytes, LOOKED_AT) };
         if skipped > 0 {
             self.judge.note_skipped();
             if let Some(tap) = &mut self.tap {

@@ -35,18 +35,23 @@ pub struct UsageReader {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Counts {
-    #[serde(alias = "promptTokenCount", alias = "input_tokens", deserialize_with = "count")]
+    #[serde(alias = "promptTokenCount", deserialize_with = "count")]
     prompt_tokens: Option<u64>,
-    #[serde(alias = "candidatesTokenCount", alias = "output_tokens", deserialize_with = "count")]
+    #[serde(alias = "candidatesTokenCount", deserialize_with = "count")]
     completion_tokens: Option<u64>,
+    /// Anthropic, the Responses API; resellers send them beside the two above, and 0 in one of both.
+    #[serde(deserialize_with = "count")]
+    input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
+    output_tokens: Option<u64>,
     #[serde(alias = "totalTokenCount", deserialize_with = "count")]
     total_tokens: Option<u64>,
     /// OpenAI, by input.
-    #[serde(alias = "input_tokens_details")]
     prompt_tokens_details: Option<Details>,
+    input_tokens_details: Option<Details>,
     /// OpenAI, by output.
-    #[serde(alias = "output_tokens_details")]
     completion_tokens_details: Option<Details>,
+    output_tokens_details: Option<Details>,
     /// DeepSeek.
     #[serde(deserialize_with = "count")]
     prompt_cache_hit_tokens: Option<u64>,
@@ -160,9 +165,12 @@ impl UsageReader {
     pub fn usage(&self) -> Option<Usage> {
         let seen = &self.seen;
         let cached = |details: Option<Details>| details.and_then(|details| details.cached_tokens);
-        let reasoning = seen.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+        let details = seen.completion_tokens_details.or(seen.output_tokens_details);
+        let reasoning = details.and_then(|details| details.reasoning_tokens);
+        let (input, output) =
+            (seen.prompt_tokens.max(seen.input_tokens), seen.completion_tokens.max(seen.output_tokens));
         let beside = seen.cache_read_input_tokens.unwrap_or(0) + seen.cache_creation_input_tokens.unwrap_or(0);
-        let (input, output) = match (seen.prompt_tokens, seen.completion_tokens, seen.total_tokens) {
+        let (input, output) = match (input, output, seen.total_tokens) {
             (None, None, None) => return None,
             // Some answers, of rankings for one, have a total alone.
             (None, None, Some(total)) => (total, 0),
@@ -170,7 +178,7 @@ impl UsageReader {
         };
         Some(Usage {
             input: input + beside + seen.tool_use_prompt.unwrap_or(0),
-            cached_input: cached(seen.prompt_tokens_details)
+            cached_input: cached(seen.prompt_tokens_details.or(seen.input_tokens_details))
                 .or(seen.prompt_cache_hit_tokens)
                 .or(seen.cache_read_input_tokens)
                 .or(seen.cached_content)
@@ -187,9 +195,13 @@ impl Counts {
         let Counts {
             prompt_tokens,
             completion_tokens,
+            input_tokens,
+            output_tokens,
             total_tokens,
             prompt_tokens_details,
+            input_tokens_details,
             completion_tokens_details,
+            output_tokens_details,
             prompt_cache_hit_tokens,
             cache_read_input_tokens,
             cache_creation_input_tokens,
@@ -200,6 +212,8 @@ impl Counts {
         for (seen, later) in [
             (&mut self.prompt_tokens, prompt_tokens),
             (&mut self.completion_tokens, completion_tokens),
+            (&mut self.input_tokens, input_tokens),
+            (&mut self.output_tokens, output_tokens),
             (&mut self.total_tokens, total_tokens),
             (&mut self.prompt_cache_hit_tokens, prompt_cache_hit_tokens),
             (&mut self.cache_read_input_tokens, cache_read_input_tokens),
@@ -210,8 +224,14 @@ impl Counts {
         ] {
             *seen = later.or(*seen);
         }
-        self.prompt_tokens_details = prompt_tokens_details.or(self.prompt_tokens_details);
-        self.completion_tokens_details = completion_tokens_details.or(self.completion_tokens_details);
+        for (seen, later) in [
+            (&mut self.prompt_tokens_details, prompt_tokens_details),
+            (&mut self.input_tokens_details, input_tokens_details),
+            (&mut self.completion_tokens_details, completion_tokens_details),
+            (&mut self.output_tokens_details, output_tokens_details),
+        ] {
+            *seen = later.or(*seen);
+        }
     }
 }
 
@@ -252,6 +272,13 @@ mod tests {
                     "output_tokens":4,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":13}}}"#,
                 ],
                 [9, 3, 0, 4, 1],
+            ),
+            (
+                "a reseller's, by both names",
+                &[
+                    r#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"input_tokens":0,"output_tokens":0,"total_tokens":15}}"#,
+                ],
+                [10, 0, 0, 5, 0],
             ),
             (
                 "messages, streamed",

@@ -29,6 +29,7 @@ struct Credential {
     enabled: bool,
     is_admin: bool,
     token: UserToken,
+    expires_at: Option<i64>,
 }
 
 /// Something that a change of the configuration does, beside that it is one.
@@ -70,6 +71,11 @@ pub(crate) async fn record_reload(
     let log = log.clone();
     let recorded = spawn_blocking(move || log.record_with(main, with)).await;
     recorded.unwrap_or_else(|_| Err(NotRecorded::for_want_of("a fault of Berry's own; its log says where")))
+}
+
+/// Notes that going back to a generation came to nothing, whatever had been recorded of it before.
+pub(crate) fn note_undone(log: &AuditLog, gateway: &Gateway, cause: &Cause, to: u64) {
+    log.note(event(gateway, cause.by.clone(), cause.action(), format!("to {}", generation(to)), "not done"));
 }
 
 fn generation(number: u64) -> String {
@@ -137,6 +143,7 @@ impl Credentials {
             enabled: user.enabled,
             is_admin: user.tags.iter().any(|tag| tag == "admin"),
             token: user.token.clone(),
+            expires_at: user.expires_at,
         };
         Self {
             users: config.users.iter().map(of).collect(),
@@ -156,6 +163,10 @@ impl Credentials {
             None => Some("removed"),
             Some(new) if !new.enabled => Some("disabled"),
             Some(new) if new.token != old.token => Some("token replaced"),
+            Some(new) if new.expires_at.unwrap_or(i64::MAX) < old.expires_at.unwrap_or(i64::MAX) => {
+                Some("expires sooner")
+            }
+            Some(new) if old.is_admin && !new.is_admin => Some("no admin any more"),
             Some(_) => None,
         };
         let enabled = self.users.iter().filter(|user| user.enabled);
@@ -194,13 +205,23 @@ mod tests {
     #[test]
     fn who_is_removed_or_disabled_or_has_another_token_is_shut_out() {
         let all = ["a", "b", "c", "d"].map(|id| user(id, "")).concat() + &user("e", "enabled = false\n");
+        let all = all + &user("g", "tags = [\"admin\"]\n") + &user("h", "");
         let new = user("a", "name = \"A\"\n")
             + &user("b", "enabled = false\n")
             + &user("c", "").replace("0123", "9876")
-            + &user("f", "");
+            + &user("f", "")
+            + &user("g", "")
+            + &user("h", "expires_at = 2030-01-01T00:00:00Z\n");
         let effects = credentials(&all).replaced_by(&credentials(&new));
         let told: Vec<(&str, &str)> = effects.iter().map(|it| (it.resource.as_str(), it.result)).collect();
-        assert_eq!(told, [("user:b", "disabled"), ("user:c", "token replaced"), ("user:d", "removed")]);
+        let expected = [
+            ("user:b", "disabled"),
+            ("user:c", "token replaced"),
+            ("user:d", "removed"),
+            ("user:g", "no admin any more"),
+            ("user:h", "expires sooner"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

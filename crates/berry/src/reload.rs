@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::audit::{Credentials, record_reload};
+use crate::audit::{Credentials, note_undone, record_reload};
 use crate::logging;
 use crate::ready::{self, Ready, make_ready};
 use crate::signals::Hangups;
@@ -328,10 +328,20 @@ async fn blocking<T: Send + 'static>(what: impl FnOnce() -> Result<T, Refusal> +
     spawn_blocking(what).await.unwrap_or_else(failed)
 }
 
+/// A change that goes on to its end whoever waits for it: an admin who hangs up leaves nothing half done, nor recorded and not
+/// done.
+fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Answering<Result<T, Refusal>> {
+    let change = tokio::spawn(change);
+    let failed = |_| Err(Refusal::InTheWay("a fault of Berry's own: its log says where".to_owned()));
+    Box::pin(async move { change.await.unwrap_or_else(failed) })
+}
+
 impl Configuration for Reloader {
     fn reload(self: Arc<Self>, by: Who, confirmed: bool) -> Answering<Result<berry_admin::Verdict, Refusal>> {
-        Box::pin(async move {
-            let verdict = Box::pin(Reloader::reload(&self, Cause::by("admin", by), Consent::of(confirmed))).await;
+        to_its_end(async move {
+            let verdict = Reloader::reload(&self, Cause::by("admin", by), Consent::of(confirmed)).await;
             verdict.told()
         })
     }
@@ -342,9 +352,15 @@ impl Configuration for Reloader {
         by: Who,
         confirmed: bool,
     ) -> Answering<Result<berry_admin::Verdict, Refusal>> {
-        Box::pin(async move {
+        to_its_end(async move {
             let cause = Cause::by("rollback", by);
-            Box::pin(Reloader::roll_back(&self, generation, cause, Consent::of(confirmed))).await?.told()
+            match Box::pin(Reloader::roll_back(&self, generation, cause.clone(), Consent::of(confirmed))).await {
+                Ok(verdict) => verdict.told(),
+                Err(refusal) => {
+                    note_undone(&self.audit, &self.gateway, &cause, generation);
+                    Err(refusal)
+                }
+            }
         })
     }
 

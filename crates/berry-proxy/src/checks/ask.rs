@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::snapshot::Provider;
 use crate::station::Fault;
-use crate::upstream::{self, Begun, Outgoing, SendFault};
+use crate::upstream::{self, Begun, Outgoing};
 use crate::worker::Worker;
 
 /// How much of an answer is read; a list of thousands of models fits.
@@ -58,13 +58,7 @@ async fn exchange(worker: &Rc<Worker>, provider: &Provider, account: usize, prob
     let mut pieces = Pieces::default();
     pieces.push(probe.body.clone().into());
     let begun = upstream::send(worker, &provider.endpoint, Outgoing { head: &head, pieces: &pieces });
-    let Begun { head, first, mut body } = begun.await.map_err(|fault| match fault {
-        SendFault::Connect(_) => Fault::Unreachable,
-        SendFault::NoShare => Fault::NoShare,
-        SendFault::Refused => Fault::Busy,
-        SendFault::Disconnected => Fault::Broken,
-        SendFault::Malformed => Fault::Garbled,
-    })?;
+    let Begun { head, first, mut body } = begun.await?;
     let (mut text, mut last) = first.map_or_else(|| (Vec::new(), false), |first| (first.bytes.to_vec(), first.last));
     while !last && text.len() < LONGEST {
         last = poll_fn(|cx| {

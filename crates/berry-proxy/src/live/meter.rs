@@ -28,15 +28,9 @@ impl Meter {
         self.requests.take(&limits.requests, 1, now).map_err(exceeded(Quantity::Requests))?;
         let taken = self.tokens.take(&limits.tokens, tokens, now);
         taken.map(drop).map_err(|standing| {
-            self.requests.settle(&limits.requests, (1, 0), now);
+            self.requests.settle(&limits.requests, (1, 0), (now, now));
             exceeded(Quantity::Tokens)(standing)
         })
-    }
-
-    /// Takes a request with its tokens whatever the limits say: what is too much is owed.
-    pub(crate) fn charge(&self, limits: &RateLimit, tokens: u32, now: Moment) {
-        self.requests.charge(&limits.requests, 1, now);
-        self.tokens.charge(&limits.tokens, tokens, now);
     }
 
     /// After what time a request with so many tokens may be taken; `None`: now.
@@ -71,7 +65,6 @@ mod tests {
         assert_eq!(meter.wait(&limits, 80, now), Some(Duration::from_secs(86_400 * 60 / 100)));
         assert_eq!(meter.take(&limits, 20, now), Ok(()));
         assert_eq!(meter.take(&limits, 0, now).map_err(|it| it.quantity), Err(Quantity::Requests));
-        meter.charge(&limits, 50, now);
-        assert_eq!(meter.wait(&limits, 1, now), Some(Duration::from_secs(86_400 * 51 / 100)));
+        assert_eq!(meter.wait(&limits, 1, now), Some(Duration::from_secs(86_400 / 100)));
     }
 }

@@ -114,6 +114,14 @@ struct Search<'a> {
     charged: Vec<(usize, Option<Reservation>)>,
 }
 
+/// Takes the attempt's share of its provider's limits in a time. `false`: somebody else has had it since the choice.
+fn takes_share(choice: &Choice<'_>, estimate: Option<Estimate>, worker: &Worker) -> bool {
+    let provider = &choice.target.provider;
+    let tokens = estimate.unwrap_or_default().total();
+    let take = || provider.accounts.live.meter.take(&provider.rate_limit, tokens, worker.now()).is_ok();
+    !is_metered(&provider.rate_limit) || take()
+}
+
 /// Calls targets until one has an answer, or nothing is left to try.
 pub(crate) async fn call<C: Client>(
     inquiry: &Inquiry<'_>,
@@ -219,6 +227,9 @@ impl<'a> Search<'a> {
                 if !choice.target.standing(ticket.worker.now(), &ticket.snapshot.rules).is_eligible() {
                     continue;
                 }
+            }
+            if !takes_share(&choice, ticket.estimate, &ticket.worker) {
+                continue;
             }
             if let Some(answer) = self.attempt(choice, pool, turn, client, ticket).await? {
                 let place = Arc::as_ptr(&pool.model) as usize;
@@ -410,7 +421,8 @@ impl<'a> Search<'a> {
     ) -> Option<Choice<'a>> {
         let occasion = self.occasion_of(worker, snapshot, (turn, estimate), true);
         let choice = choose::choose(pool, &self.tried, &occasion).ok().filter(|choice| choice.visit == Visit::First)?;
-        if !pool.model.live.hedge.lock().may_hedge(self.cost(choice.target)) {
+        if !pool.model.live.hedge.lock().may_hedge(self.cost(choice.target)) || !takes_share(&choice, estimate, worker)
+        {
             return None;
         }
         self.tried.record(&choice);

@@ -77,9 +77,18 @@ pub(crate) fn tokens(
     };
     let (meter, limits) = (&user.live.meter, &user.limits.tokens);
     let standing = meter.tokens.take(limits, estimate.total(), ticket.worker.now()).map_err(|refusing| {
-        meter.requests.settle(&user.limits.requests, (1, 0), ticket.started);
+        let now = ticket.worker.now();
+        meter.requests.settle(&user.limits.requests, (1, 0), (ticket.started, now));
         used_up(&user, Quantity::Tokens, refusing, ticket)
-    })?;
+    });
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(refused) => {
+            // It counts as no request either, and is told how things are.
+            (ticket.rate, ticket.tokens) = (None, meter.tokens.tightest(limits, ticket.worker.now()));
+            return Err(refused);
+        }
+    };
     ticket.reservations.push(Reservation::of(&ticket.worker, meter, *limits, estimate.total()));
     ticket.tokens = standing;
     Ok(())

@@ -40,6 +40,8 @@ pub(crate) struct Flow {
     is_loose: bool,
     /// An error event that goes out as the last.
     last_words: Option<Vec<u8>>,
+    /// Whether the answer came whole.
+    is_over: bool,
     /// Of an answer that is no stream of events and whose cost is counted: its end, and how much has come.
     end: (Vec<u8>, u64),
 }
@@ -57,6 +59,7 @@ impl Flow {
             partial: Vec::new(),
             is_loose: false,
             last_words: None,
+            is_over: false,
             end: (Vec::new(), 0),
         };
         flow.wait_from(now);
@@ -87,11 +90,11 @@ impl Flow {
     }
 
     /// Notes what the answer has cost until now.
-    fn note_spent(&mut self) {
+    fn note_spent(&mut self, is_over: bool) {
         if self.streamed.counts {
             let (end, passed) = &self.end;
             self.ticket.spent = match &self.streamed.events {
-                Some(events) => Spent::of_stream(events),
+                Some(events) => Spent::of_stream(events, is_over),
                 None => Spent::of_end(self.streamed.operation, end, *passed),
             };
         }
@@ -225,7 +228,8 @@ impl Flow {
 
     /// The answer is whole.
     fn complete(&mut self) {
-        self.note_spent();
+        self.is_over = true;
+        self.note_spent(true);
         self.ticket.complete();
     }
 
@@ -241,7 +245,7 @@ impl Flow {
 
     /// The upstream's own error event has passed: it is the end.
     fn end_with_their_error(&mut self, complaint: Complaint) {
-        self.note_spent();
+        self.note_spent(self.is_over);
         let meaning = Fault::Told(complaint).meaning();
         if let Some(class) = meaning.class {
             let (failure, cooldown) = (meaning.failure, meaning.cooldown(None));
@@ -258,7 +262,7 @@ impl Flow {
             self.complete();
             return Ok(Piece { len: clear, last: true });
         }
-        self.note_spent();
+        self.note_spent(self.is_over);
         let (class, code, message) = end.meaning();
         match class {
             Some(class) => self.ticket.end_attempt(Ending::of(class)),
@@ -288,7 +292,7 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         // Of an answer whose client has left, too, what has come has been paid for.
-        self.note_spent();
+        self.note_spent(self.is_over);
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use berry_policy::WindowLimits;
+use berry_vocab::Moment;
 use berry_wire::{Operation, Usage};
 
 use crate::live::Meter;
@@ -28,8 +29,12 @@ pub(crate) enum Spent {
     Nothing,
     /// What its backend says.
     Told(Usage),
+    /// What its backend has said until the answer broke off, and how many events had come.
+    Begun(Usage, u32),
     /// Its backend says nothing: so many tokens of an answer, by an estimate.
     Estimated(u32),
+    /// It was sent, and given up before an answer came.
+    Sent,
 }
 
 /// Tokens taken of one limit. They are given back where nothing is settled.
@@ -38,6 +43,7 @@ pub(crate) struct Reservation {
     meter: Arc<Meter>,
     limits: WindowLimits,
     taken: u32,
+    since: Moment,
     used: u32,
 }
 
@@ -63,9 +69,13 @@ impl Estimate {
 // === impl Spent ===
 
 impl Spent {
-    /// By what the reader of a stream has seen of it.
-    pub(crate) fn of_stream(events: &berry_wire::EventReader) -> Self {
-        events.usage().map_or(Spent::Estimated(events.events()), Spent::Told)
+    /// By what the reader of a stream has seen of it. What was told before the stream's end may be a beginning only.
+    pub(crate) fn of_stream(events: &berry_wire::EventReader, is_over: bool) -> Self {
+        match events.usage() {
+            Some(usage) if is_over || events.is_ended() => Spent::Told(usage),
+            Some(usage) => Spent::Begun(usage, events.events()),
+            None => Spent::Estimated(events.events()),
+        }
     }
 
     /// By a whole plain answer.
@@ -89,7 +99,12 @@ impl Spent {
         match self {
             Spent::Nothing => 0,
             Spent::Told(usage) => u32::try_from(usage.total()).unwrap_or(u32::MAX),
+            Spent::Begun(usage, events) => {
+                let output = u32::try_from(usage.output).unwrap_or(u32::MAX).max(events);
+                u32::try_from(usage.input).unwrap_or(u32::MAX).saturating_add(output)
+            }
             Spent::Estimated(output) => estimate.input.saturating_add(output),
+            Spent::Sent => estimate.input,
         }
     }
 
@@ -97,7 +112,7 @@ impl Spent {
     pub(crate) fn told_output(self) -> Option<u32> {
         match self {
             Spent::Told(usage) => Some(u32::try_from(usage.output).unwrap_or(u32::MAX)),
-            Spent::Nothing | Spent::Estimated(_) => None,
+            Spent::Nothing | Spent::Begun(..) | Spent::Estimated(_) | Spent::Sent => None,
         }
     }
 }
@@ -120,7 +135,7 @@ fn answers_text(operation: Operation) -> bool {
 impl Reservation {
     /// For tokens that have been taken.
     pub(crate) fn of(worker: &Rc<Worker>, meter: &Arc<Meter>, limits: WindowLimits, taken: u32) -> Self {
-        Self { worker: worker.clone(), meter: meter.clone(), limits, taken, used: 0 }
+        Self { worker: worker.clone(), meter: meter.clone(), limits, taken, since: worker.now(), used: 0 }
     }
 
     /// Puts what was used in the place of what was taken.
@@ -131,6 +146,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.meter.tokens.settle(&self.limits, (self.taken, self.used), self.worker.now());
+        self.meter.tokens.settle(&self.limits, (self.taken, self.used), (self.since, self.worker.now()));
     }
 }

@@ -200,6 +200,10 @@ impl Ticket {
 
     /// Settles what was taken of limits of tokens.
     fn settle_tokens(&mut self) {
+        // Who leaves before there is an answer has had its request sent: its vendor counts that.
+        if self.outcome == Outcome::ClientGone && self.attempts > 0 && self.spent == Spent::Nothing {
+            self.spent = Spent::Sent;
+        }
         let used = self.used();
         if let (Some(output), Some(model)) = (self.spent.told_output(), &self.model) {
             model.live.note_output(output);
@@ -308,17 +312,15 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Begins a try at `target` with one of its accounts.
+    /// Begins a try at `target` with one of its accounts. What its provider's limits in a time have for it has been taken.
     pub(crate) fn begin(target: &Target, account: usize, model: &Arc<Model>, ticket: &Ticket) -> Self {
         let accounts = &target.provider.accounts;
         let unanswered = Some(target.live.enter());
         accounts.live.enter();
         let limits = &target.provider.rate_limit;
         let reservation = is_metered(limits).then(|| {
-            let (worker, meter) = (&ticket.worker, &accounts.live.meter);
             let tokens = ticket.estimate.unwrap_or_default().total();
-            meter.charge(limits, tokens, worker.now());
-            Box::new(Reservation::of(worker, meter, limits.tokens, tokens))
+            Box::new(Reservation::of(&ticket.worker, &accounts.live.meter, limits.tokens, tokens))
         });
         Self {
             live: target.live.clone(),

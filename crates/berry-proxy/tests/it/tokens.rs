@@ -174,6 +174,30 @@ async fn a_client_that_leaves_has_used_what_came() {
     panic!("{}", used(&berry, "tokens_per_day"));
 }
 
+/// Anthropic tells of one token when a message begins, and of all when it ends.
+#[tokio::test]
+async fn what_is_told_at_the_beginning_is_not_taken_for_all_where_a_stream_breaks_off() {
+    let berry = Berry::with(limited("")).await;
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":30,\"output_tokens\":1}}}\n\n";
+    let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"x\"}}\n\n";
+    berry.claude.script(Script::new().sse(format!("{start}{}", delta.repeat(99))));
+    let body = r#"{"model":"claude","stream":true,"max_tokens":900,"messages":[]}"#;
+    let answer = berry.post("/v1/messages", &[("x-api-key", ALICE)], body).await;
+    assert!(answer.text().contains("event: error"), "{}", answer.text());
+    settled(&berry, 30 + 100).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_has_used_its_request() {
+    let berry = Berry::with(limited("")).await;
+    berry.first.script(Script::new().gate(&Gate::new()));
+    let mut connection = berry.connect().await;
+    connection.send(request(CHAT, &[bearer(ALICE).as_field()], &stream_body("single"))).await;
+    journal(&berry.first, |all| all.len() == 1).await;
+    drop(connection);
+    settled(&berry, u64::from(berry_wire::estimate_tokens(stream_body("single").as_bytes()))).await;
+}
+
 #[tokio::test]
 async fn a_request_without_an_answer_has_used_no_tokens() {
     let berry = Berry::with(limited("requests_per_day = 10")).await;
@@ -202,6 +226,7 @@ async fn who_is_over_its_tokens_is_told_when_to_come_again_and_counts_as_no_requ
         assert!(refused.text().contains(&limit), "{}", refused.text());
         let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
         assert!((1..=45).contains(&wait), "{wait}");
+        assert_eq!(refused.field("x-ratelimit-remaining-tokens"), Some("0"), "{dialect:?}");
         assert_eq!(berry.provider(dialect).journal().len(), before);
         assert_eq!(used(&berry, "requests_per_day"), 1, "{dialect:?}");
         gate.open();

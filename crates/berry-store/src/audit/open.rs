@@ -107,11 +107,20 @@ impl Opened {
             Ok(tail) if tail.is_empty() => {}
             Ok(tail) => {
                 let kept = self.aside(&part.name);
-                data.replace(&format!("{FOLDER}/{kept}"), &tail)?;
+                let (bytes, copied) = (tail.len(), data.replace(&format!("{FOLDER}/{kept}"), &tail));
+                let incident = match &copied {
+                    Ok(()) => format!("{bytes} bytes that were not acknowledged are kept in {kept}"),
+                    // A start does not wait for room: what cannot be kept here is kept in the program's own log.
+                    Err(error) => {
+                        let text = String::from_utf8_lossy(&tail);
+                        tracing::error!(%error, %text, "what was not acknowledged of the audit log cannot be kept in its folder");
+                        format!("{bytes} bytes that were not acknowledged are in the program's log alone: {error}")
+                    }
+                };
                 let file = OpenOptions::new().write(true).open(part.path(folder))?;
                 file.set_len(self.head.length)?;
                 file.sync_all()?;
-                self.incidents.push(format!("{} bytes that were not acknowledged are kept in {kept}", tail.len()));
+                self.incidents.push(incident);
             }
             // Nothing is written into a file that was tampered with.
             Err(fault) => {

@@ -76,8 +76,10 @@ impl Keeper {
 
     /// Keeps what the gateway starts with. What it ran before is no new generation.
     pub(crate) fn begin(&self, text: &Secret, unix_millis: u64) -> First {
-        let last = self.history.archive().last().unwrap_or_else(|error| {
-            tell(&error, 1);
+        let archive = self.history.archive();
+        let number = archive.last_number().ok().flatten().unwrap_or(0);
+        let last = archive.last().unwrap_or_else(|error| {
+            tell(&error, number);
             None
         });
         let (generation, kept) = match last {
@@ -85,7 +87,8 @@ impl Keeper {
                 (last.generation, self.history.note_start(last, unix_millis))
             }
             last => {
-                let generation = last.map_or(1, |last| last.generation + 1);
+                // Never a number that is taken, be what lies there damaged.
+                let generation = last.map_or(number, |last| last.generation.max(number)) + 1;
                 (
                     generation,
                     self.history

@@ -52,10 +52,16 @@ impl Reloader {
                 self.keeper.forget(generation);
                 return Ok(self.conclude(Err(NotTaken::Unrecorded(why)), &cause).await);
             }
-            tracing::error!(%why, "a rollback is not in the audit log");
+            // The record is queued, as far as that goes.
+            tracing::error!(%why, "a rollback is not in the audit log yet");
         }
         let (keeper, place) = (self.keeper.clone(), self.place.clone());
         let written = blocking(move || {
+            if Source::read(&place, &found.marks).loaded.text != found.loaded.text {
+                keeper.forget(generation);
+                let message = "the file has changed meanwhile; look at what stands in it now, and ask again";
+                return Err(Refusal::InTheWay(message.to_owned()));
+            }
             if let Err(failure) = files::put_back(&place.path, text.expose(), to) {
                 if !goes_on {
                     keeper.forget(generation);

@@ -161,6 +161,25 @@ fn a_change_that_looks_like_a_mistake_needs_a_word_of_consent() {
 }
 
 #[test]
+fn an_admin_who_hangs_up_leaves_no_reload_half_done() {
+    let (_mock, url) = Running::mock(&[]);
+    let folder = Folder::with(&unwatched(&url, "one"));
+    let (path, gateway) = (folder.config(), Gateway::serve(&folder.config()));
+    let bearer = format!("Bearer {TOKEN}");
+    // The file is left alone for 200 ms before it is read, so that all of these are in the middle.
+    for (count, millis) in [50, 100, 150].into_iter().enumerate() {
+        fs::write(&path, unwatched(&url, &format!("number-{count}"))).unwrap();
+        let call = send(&gateway.admin, "POST", "/admin/reload-config", &[("authorization", &bearer)], "");
+        assert_eq!(get(&gateway.admin, "/health/live", None).status, 200, "it has come to this call by now");
+        std::thread::sleep(std::time::Duration::from_millis(millis));
+        drop(call);
+        gateway.wait_for("applied", count as u64 + 1);
+        assert_eq!(gateway.backend(), format!("mock/number-{count}"));
+        assert_eq!(gateway.generation(), count as u64 + 2);
+    }
+}
+
+#[test]
 fn the_last_admin_cannot_be_removed_and_who_removes_himself_must_say_so() {
     let (_mock, url) = Running::mock(&[]);
     let folder = Folder::with(&unwatched(&url, "one"));

@@ -8,6 +8,8 @@ use berry_policy::{Cooling, FailureKind, OutcomeClass};
 use berry_vocab::Code;
 use berry_wire::{Complaint, Operation, PlainFault};
 
+use crate::upstream::SendFault;
+
 /// How long a backend is left alone after a rate limit that names no time.
 const UNNAMED_COOLDOWN: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,18 @@ impl Again {
     /// Whether another key of the same backend is as good as another backend.
     pub(crate) fn helps_another_key(self) -> bool {
         matches!(self, Again::WithAnotherKey | Again::Either)
+    }
+}
+
+impl From<SendFault> for Fault {
+    fn from(fault: SendFault) -> Self {
+        match fault {
+            SendFault::Connect(_) => Fault::Unreachable,
+            SendFault::NoShare => Fault::NoShare,
+            SendFault::Refused => Fault::Busy,
+            SendFault::Disconnected => Fault::Broken,
+            SendFault::Malformed => Fault::Garbled,
+        }
     }
 }
 

@@ -219,7 +219,7 @@ impl Gate<'_> {
                 let is_empty = inflow.held().trim_ascii().is_empty();
                 return match events.finish() {
                     Ending::Whole if first_at.is_some() || !events.is_between_events() => {
-                        let spent = self.tap.map_or(Spent::Nothing, |_| Spent::of_stream(&events));
+                        let spent = self.tap.map_or(Spent::Nothing, |_| Spent::of_stream(&events, true));
                         let first_at = first_at.unwrap_or_else(|| self.worker.now());
                         Ok((Held::Whole(inflow.into_parts().0), first_at, spent))
                     }

@@ -12,7 +12,7 @@ use crate::station::call::gate::{Gate, Received, Trouble};
 use crate::station::call::{Inquiry, outgoing};
 use crate::station::choose::Choice;
 use crate::station::{Attempt, Ticket};
-use crate::upstream::{self, Outgoing, SendFault};
+use crate::upstream::{self, Outgoing};
 use crate::worker::Worker;
 
 /// An attempt under way.
@@ -53,13 +53,7 @@ pub(super) async fn run(
     let pieces = inquiry.asked.edited(&inquiry.body, target.model_for(&inquiry.asked.model));
     let head = outgoing::head(inquiry, target, choice.account).with_length(pieces.len());
     let begun = upstream::send(worker, &target.provider.endpoint, Outgoing { head: &head, pieces: &pieces });
-    let begun = begun.await.map_err(|fault| match fault {
-        SendFault::Connect(_) => Fault::Unreachable,
-        SendFault::NoShare => Fault::NoShare,
-        SendFault::Refused => Fault::Busy,
-        SendFault::Disconnected => Fault::Broken,
-        SendFault::Malformed => Fault::Garbled,
-    })?;
+    let begun = begun.await.map_err(Fault::from)?;
     let gate = Gate {
         worker,
         operation: inquiry.call.operation,
