@@ -265,6 +265,25 @@ fn a_history_that_cannot_be_written_stops_no_reload_and_every_rollback() {
 }
 
 #[test]
+fn a_damaged_description_lets_no_generation_be_written_over_and_hides_no_other() {
+    let folder = Folder::with(&with_model("one"));
+    let gateway = Gateway::serve(&folder.config());
+    fs::write(folder.config(), with_model("two")).unwrap();
+    wait_for(&gateway, 2);
+    assert_eq!(gateway.running.end(), Some(0));
+    let history = folder.path().join("data/history");
+    let first = fs::read(history.join("00000001.text")).unwrap();
+    fs::write(history.join("00000002.json"), "{\"generation\":").unwrap();
+
+    fs::write(folder.config(), with_model("three")).unwrap();
+    let gateway = Gateway::serve(&folder.config());
+    assert_eq!(gateway.generation(), 3);
+    assert_eq!(gateway.running.end(), Some(0));
+    assert_eq!(fs::read(history.join("00000001.text")).unwrap(), first);
+    assert_eq!(listed(&folder), [json!([3, "start", null, null]), json!([1, "start", null, null])]);
+}
+
+#[test]
 fn two_gateways_do_not_share_a_data_directory_and_one_that_cannot_be_used_is_told() {
     let folder = Folder::with(&with_model("one"));
     let gateway = Gateway::serve(&folder.config());
