@@ -7,7 +7,7 @@ use crate::protocol::spec;
 /// The headers in which a client may send its token, lower case.
 pub const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
-const TO_BACKEND: &[&str] = &[
+static TO_BACKEND: Names = Names::by_length(&[
     "accept",
     "x-title",
     "originator",
@@ -23,10 +23,16 @@ const TO_BACKEND: &[&str] = &[
     "idempotency-key",
     "anthropic-version",
     "x-goog-api-client",
-];
+]);
 
-const TO_CLIENT: &[&str] =
-    &["retry-after", "content-type", "openai-model", "retry-after-ms", "x-should-retry", "openai-processing-ms"];
+static TO_CLIENT: Names = Names::by_length(&[
+    "retry-after",
+    "content-type",
+    "openai-model",
+    "retry-after-ms",
+    "x-should-retry",
+    "openai-processing-ms",
+]);
 
 /// The prefix under which OpenAI's and Anthropic's SDKs describe themselves.
 const SDK_PREFIX: &[u8] = b"x-stainless-";
@@ -45,21 +51,48 @@ pub fn default_headers(protocol: Protocol) -> &'static [(&'static str, &'static 
 /// Whether a client's header goes to the backend. Names compare without regard to case.
 pub fn crosses_to_backend(name: impl AsRef<[u8]>) -> bool {
     let name = name.as_ref();
-    is_in(TO_BACKEND, name) || name.get(..SDK_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(SDK_PREFIX))
+    TO_BACKEND.contain(name) || name.get(..SDK_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(SDK_PREFIX))
 }
 
 /// Whether a backend's header goes to the client. Names compare without regard to case.
 pub fn crosses_to_client(name: impl AsRef<[u8]>) -> bool {
-    is_in(TO_CLIENT, name.as_ref())
+    TO_CLIENT.contain(name.as_ref())
 }
 
-/// The lists are sorted by length, so that most names are told apart without looking at a byte of theirs.
-#[inline]
-fn is_in(list: &[&str], name: &[u8]) -> bool {
-    list.iter()
-        .skip_while(|known| known.len() < name.len())
-        .take_while(|known| known.len() == name.len())
-        .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+/// Lower-case names, found by their length first: most names that come are told apart without looking at a byte of theirs.
+struct Names {
+    /// Shorter ones first.
+    names: &'static [&'static str],
+    /// How many of them are shorter than each length.
+    shorter: [u8; Names::LONGEST + 2],
+}
+
+impl Names {
+    const LONGEST: usize = 24;
+
+    /// Does not compile with names that are not sorted by length, or too long.
+    const fn by_length(names: &'static [&'static str]) -> Self {
+        let mut shorter = [0; Self::LONGEST + 2];
+        let mut length = 0;
+        let mut count = 0;
+        while length < shorter.len() {
+            while count < names.len() && names[count].len() < length {
+                count += 1;
+                assert!(count == names.len() || names[count - 1].len() <= names[count].len());
+            }
+            shorter[length] = count as u8;
+            length += 1;
+        }
+        assert!(count == names.len());
+        Self { names, shorter }
+    }
+
+    fn contain(&self, name: &[u8]) -> bool {
+        let (Some(&from), Some(&to)) = (self.shorter.get(name.len()), self.shorter.get(name.len() + 1)) else {
+            return false;
+        };
+        self.names[usize::from(from)..usize::from(to)].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    }
 }
 
 #[cfg(test)]
@@ -68,15 +101,15 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted_by_length_and_lower_case() {
-        for list in [TO_BACKEND, TO_CLIENT] {
-            assert!(list.is_sorted_by_key(|name| name.len()));
-            assert!(list.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase())));
+        for list in [&TO_BACKEND, &TO_CLIENT] {
+            assert!(list.names.is_sorted_by_key(|name| name.len()));
+            assert!(list.names.iter().all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase())));
         }
     }
 
     #[test]
     fn only_the_headers_of_the_contract_cross_to_the_backend() {
-        for name in TO_BACKEND {
+        for name in TO_BACKEND.names {
             assert!(crosses_to_backend(name) && crosses_to_backend(name.to_uppercase().as_bytes()), "{name}");
         }
         assert!(crosses_to_backend("x-stainless-retry-count") && crosses_to_backend(b"X-Stainless-OS"));
@@ -92,7 +125,7 @@ mod tests {
 
     #[test]
     fn only_the_headers_of_the_contract_cross_to_the_client() {
-        for name in TO_CLIENT {
+        for name in TO_CLIENT.names {
             assert!(crosses_to_client(name) && crosses_to_client(name.to_uppercase()), "{name}");
         }
         for name in ["", "set-cookie", "server", "x-request-id", "content-length", "x-ratelimit-limit-requests"] {
