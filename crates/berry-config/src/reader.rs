@@ -70,12 +70,16 @@ impl<'b> Reader<'b> {
 
     fn table(&mut self, raw: &RawTable, table: &'static Table, place: Place, id: String) -> Checked {
         let entries: Vec<Entry> = raw.entries.iter().filter_map(|entry| self.entry(entry, table, &place)).collect();
-        for key in table.keys.iter().filter(|key| key.default == Default::Required) {
-            if !raw.entries.iter().any(|entry| entry.key == key.name) {
-                let what = if place.path.is_empty() { String::new() } else { format!(" in [{}]", place.path) };
-                let remedy = format!("add `{} = …`: {}", key.name, rule::expects(&key.rule));
-                self.problems.error(&place, format!("`{}` is missing{what}", key.name), remedy);
-            }
+        let is_written = |name| raw.entries.iter().any(|entry| entry.key == name);
+        for key in table.keys.iter().filter(|key| !is_written(key.name)) {
+            let or = match key.default {
+                Default::Required => String::new(),
+                Default::RequiredWithout(other) if !is_written(other) => format!(", or `{other} = …`"),
+                _ => continue,
+            };
+            let what = if place.path.is_empty() { String::new() } else { format!(" in [{}]", place.path) };
+            let remedy = format!("add `{} = …`: {}{or}", key.name, rule::expects(&key.rule));
+            self.problems.error(&place, format!("`{}` is missing{what}", key.name), remedy);
         }
         Checked { id, place, table, entries }
     }

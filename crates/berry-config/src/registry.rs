@@ -27,6 +27,8 @@ pub(crate) struct Key {
 pub(crate) enum Default {
     /// It must be written.
     Required,
+    /// It must be written unless this other key is.
+    RequiredWithout(&'static str),
     /// Nothing; the doc says what that means. A table of this kind means something by being there, even empty.
     Unset,
     /// This, as TOML.
@@ -138,6 +140,16 @@ impl Key {
     /// A key that must be written.
     pub(crate) const fn required(name: &'static str, rule: Rule, doc: &'static str) -> Self {
         Self { name, rule, default: Default::Required, effect: Effect::Now, doc }
+    }
+
+    /// A key that must be written where `other` is not.
+    pub(crate) const fn required_without(
+        other: &'static str,
+        name: &'static str,
+        rule: Rule,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, rule, default: Default::RequiredWithout(other), effect: Effect::Now, doc }
     }
 
     /// Known and checked, but not in effect in this version.

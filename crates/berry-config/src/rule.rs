@@ -201,7 +201,7 @@ fn word(words: &Words, text: &str) -> Result<Got, Misfit> {
         return Ok(Got::Text(text.to_owned()));
     }
     if words.later.contains(&text) {
-        let remedy = format!("until a later version brings it, write one of {}", listed(now.iter()));
+        let remedy = format!("a later version brings it; {}", known_words(now.iter().copied()));
         return Err(Misfit::new(format!("= \"{text}\" is not supported yet in this version"), remedy));
     }
     let near = nearest(text, now.iter().copied()).map(|near| format!("did you mean `{near}`? "));

@@ -31,6 +31,13 @@ fn table(table: &Table) -> Value {
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
+    let either = table.keys.iter().find_map(|key| match key.default {
+        Default::RequiredWithout(other) => Some([key.name, other]),
+        _ => None,
+    });
+    if let Some(either) = either {
+        schema["anyOf"] = json!(either.map(|name| json!({ "required": [name] })));
+    }
     schema
 }
 

@@ -86,6 +86,33 @@ fn the_reference_is_the_starter_file_of_today() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "UPDATE_GOLDEN=1 writes it anew");
 }
 
+/// The table of docs/vendors.md, from the rows.
+fn table_of_vendors() -> String {
+    let named = berry_wire::VENDORS.iter().filter(|vendor| !vendor.ids.is_empty());
+    let rows = named.map(|vendor| {
+        let ids: Vec<String> = vendor.ids.iter().map(|id| format!("`{id}`")).collect();
+        let urls: Vec<String> = vendor.urls.iter().map(|(protocol, url)| format!("{protocol} `{url}`")).collect();
+        format!("| {} | {} | {} |\n", vendor.name, ids.join(", "), urls.join("<br>"))
+    });
+    format!(
+        "| vendor | `vendor =` | where, in which protocol; the first is the default |\n|---|---|---|\n{}",
+        rows.collect::<String>()
+    )
+}
+
+#[test]
+fn the_table_of_vendors_in_the_documents_is_that_of_today() {
+    let path = folder().join("../docs/vendors.md");
+    let told = std::fs::read_to_string(&path).unwrap();
+    let (before, table) = told.split_at(told.find("| vendor |").unwrap_or(told.len()));
+    let now = table_of_vendors();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{before}{now}")).unwrap();
+    } else {
+        assert_eq!(table, now, "UPDATE_GOLDEN=1 writes it anew");
+    }
+}
+
 #[test]
 fn the_classic_file_means_what_it_says() {
     let (config, _) = read(&folder().join("berry-api-classic.toml"));

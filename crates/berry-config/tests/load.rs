@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use berry_config::{Colour, HedgeAfter, Severity, load, load_file, render, to_json};
+use berry_vocab::Protocol;
 use proptest::prelude::*;
 
 const GOOD: &str = r#"
@@ -222,6 +223,26 @@ fn limits_and_hedges_are_read_and_are_off_where_nothing_is_written() {
         let hedge = loaded.config.unwrap().models[0].hedge.unwrap();
         assert_eq!((hedge.after, hedge.max_share), (after, max_share), "{written}");
     }
+}
+
+#[test]
+fn a_provider_that_names_its_vendor_needs_only_a_key() {
+    let url = |lines: &str| {
+        let text = GOOD.replace("base_url = \"https://api.openai.com/v1\"", lines);
+        let loaded = load(&text, Path::new("config.toml"));
+        assert_eq!(loaded.errors().next(), None, "{lines}");
+        let provider = loaded.config.unwrap().providers.remove(0);
+        (provider.protocol, provider.base_url.to_string())
+    };
+    let by = |protocol, url: &str| (protocol, url.to_owned());
+    assert_eq!(url("vendor = \"deepseek\""), by(Protocol::OpenAi, "https://api.deepseek.com/v1"));
+    assert_eq!(url("vendor = \"anthropic\""), by(Protocol::Anthropic, "https://api.anthropic.com/v1"));
+    assert_eq!(url("vendor = \"kimi\""), by(Protocol::OpenAi, "https://api.moonshot.cn/v1"));
+    assert_eq!(url("vendor = \"perplexity\""), by(Protocol::OpenAi, "https://api.perplexity.ai"));
+    let in_anthropics = "vendor = \"deepseek\"\nbackend_type = \"anthropic\"";
+    assert_eq!(url(in_anthropics), by(Protocol::Anthropic, "https://api.deepseek.com/anthropic/v1"));
+    let elsewhere = "vendor = \"ollama\"\nbase_url = \"http://10.0.0.7:11434\"";
+    assert_eq!(url(elsewhere), by(Protocol::OpenAi, "http://10.0.0.7:11434/v1"));
 }
 
 #[test]

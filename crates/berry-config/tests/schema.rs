@@ -13,9 +13,10 @@ fn fault(schema: &Value, value: &Value, root: &Value, path: &str) -> Option<Stri
         let target = root.pointer(reference.trim_start_matches('#')).unwrap();
         return fault(target, value, root, path);
     }
-    if let Some(choices) = schema["anyOf"].as_array() {
-        let fits = choices.iter().any(|choice| fault(choice, value, root, path).is_none());
-        return (!fits).then(|| format!("{path}: fits none of the forms"));
+    if let Some(choices) = schema["anyOf"].as_array()
+        && !choices.iter().any(|choice| fault(choice, value, root, path).is_none())
+    {
+        return Some(format!("{path}: fits none of the forms"));
     }
     let of_type = match schema["type"].as_str() {
         Some("object") => value.is_object(),

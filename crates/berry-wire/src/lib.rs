@@ -48,5 +48,5 @@ pub use route::{Call, Matched, Miss, Operation, dialect_of_path, find};
 pub use scan::{MAX_DEPTH, Member, Scan, ScanError, scan_json};
 pub use upstream::{key_parameters, models_path, streams_events, upstream_path};
 pub use usage::{Usage, UsageReader};
-pub use vendor::{VENDORS, Vendor, key_warning, vendor_of};
+pub use vendor::{VENDORS, Vendor, key_warning, vendor, vendor_of};
 pub use wait::{wait, wait_in_body};

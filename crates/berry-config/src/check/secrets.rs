@@ -47,7 +47,14 @@ pub(crate) fn check(tables: &Tables, problems: &mut Problems) {
 
 fn keys(table: &Checked, problems: &mut Problems) {
     let url = provider::url(table);
-    for key in provider::keys(table) {
+    let keys = provider::keys(table);
+    let sends_headers = !table.headers("headers").is_empty();
+    if let Some(vendor) = provider::vendor(table).filter(|vendor| vendor.needs_key && keys.is_empty() && !sends_headers)
+    {
+        let message = format!("`{}` has no key, and {} answers nobody without one", table.id, vendor.name);
+        problems.warning(&table.place, message, "add `api_key = \"…\"`");
+    }
+    for key in keys {
         let text = key.value.expose();
         if is_example(text) {
             let message = format!("the API key of `{}` is a placeholder", table.id);

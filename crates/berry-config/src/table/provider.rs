@@ -1,7 +1,7 @@
 //! `[providers.ID]`
 
 use berry_vocab::{Protocol, ProviderId, Secret};
-use berry_wire::BaseUrl;
+use berry_wire::{BaseUrl, VENDORS, Vendor};
 
 use crate::checked::{At, Checked};
 use crate::config::{Connection, Provider, ProxyUrl};
@@ -15,7 +15,17 @@ pub(crate) static TABLE: Table = Table::new(
     "An account at a vendor, or a server.",
     &[
         Key::optional("name", Rule::Text, "Name for people. Unset: the id."),
-        Key::required("base_url", Rule::Text, "Where it is reached, like \"https://api.openai.com/v1\"."),
+        Key::optional(
+            "vendor",
+            Rule::Word(Words { now: vendors, later: &["azure", "bedrock", "vertex"] }),
+            "Whose account it is. It says what `base_url` and `backend_type` are where they are not written.",
+        ),
+        Key::required_without(
+            "vendor",
+            "base_url",
+            Rule::Text,
+            "Where it is reached, like \"https://api.openai.com/v1\". Unset: where the vendor is.",
+        ),
         Key::new("api_key", Rule::Secret, "\"\"", "Its key; empty for servers without keys."),
         Key::new("api_keys", Rule::Secrets, "[]", "Keys of further accounts, beside `api_key`."),
         Key::new("models", Rule::Texts, "[]", "Names that it serves; empty: any."),
@@ -30,7 +40,7 @@ pub(crate) static TABLE: Table = Table::new(
                 later: &["azure", "bedrock", "vertex"],
             }),
             "\"openai\"",
-            "The protocol that it speaks.",
+            "The protocol that it speaks. Where `vendor` is written: unset is the vendor's own.",
         ),
         timeouts::REQUEST,
         timeouts::STREAM_IDLE,
@@ -101,7 +111,19 @@ pub(crate) fn keys(t: &Checked) -> Vec<At<Secret>> {
     first.into_iter().chain(t.secrets("api_keys")).collect()
 }
 
+fn vendors() -> Vec<&'static str> {
+    VENDORS.iter().flat_map(|vendor| vendor.ids).copied().collect()
+}
+
+/// The vendor that is written.
+pub(crate) fn vendor(t: &Checked) -> Option<&'static Vendor> {
+    berry_wire::vendor(&t.text("vendor")?)
+}
+
 fn protocol(t: &Checked) -> Protocol {
+    if let Some(vendor) = vendor(t).filter(|_| !t.has("backend_type")) {
+        return vendor.protocol();
+    }
     match t.text("backend_type").as_deref() {
         Some("claude" | "anthropic") => Protocol::Anthropic,
         Some("gemini") => Protocol::Gemini,
@@ -109,15 +131,27 @@ fn protocol(t: &Checked) -> Protocol {
     }
 }
 
+/// The URL that is written, or else the vendor's.
+fn url_text(t: &Checked) -> Option<String> {
+    t.text("base_url").or_else(|| vendor(t)?.url(protocol(t)).map(str::to_owned))
+}
+
 /// The URL, if it is one.
 pub(crate) fn url(t: &Checked) -> Option<BaseUrl> {
-    BaseUrl::parse(&t.text("base_url")?, protocol(t)).ok()
+    BaseUrl::parse(&url_text(t)?, protocol(t)).ok()
 }
 
 fn base_url(t: &Checked, protocol: Protocol, reader: &mut Reader<'_>) -> Option<BaseUrl> {
-    let text = t.text("base_url")?;
+    let Some(text) = url_text(t) else {
+        if let Some(vendor) = vendor(t) {
+            let message = format!("{} has no address that Berry knows for the {protocol} protocol", vendor.name);
+            let remedy = "remove `backend_type`, or write the `base_url` that the vendor names for it";
+            reader.problems.error(&t.at("backend_type"), message, remedy);
+        }
+        return None;
+    };
     let place = t.at("base_url");
-    if text.contains(['@', '?']) {
+    if t.has("base_url") && text.contains(['@', '?']) {
         // It may carry a password or a key.
         reader.masks.push(place.span.clone());
     }
