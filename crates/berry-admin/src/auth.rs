@@ -58,7 +58,7 @@ fn refuse(code: Code, control: &Control, request: &Request) -> ApiError {
         let Caller(who) = Caller::of(Actor::Unknown, request);
         // One of the table's paths: what a stranger writes beyond it is none of the log's.
         let resource = known_path(request.uri().path());
-        Event { unix_millis, who, action: "refuse".into(), resource, result: code.as_str().into() }
+        Event { unix_millis, who, action: "refuse".into(), resource, result: code.as_str().into(), diff: None }
     });
     match code {
         Code::IpForbidden => ApiError::forbidden_from_there(),

@@ -43,7 +43,7 @@ impl Control {
         resource: String,
     ) -> Result<(), ApiError> {
         let unix_millis = self.gateway.clock().unix_millis();
-        let event = Event { unix_millis, who, action: action.into(), resource, result: "allowed".into() };
+        let event = Event { unix_millis, who, action: action.into(), resource, result: "allowed".into(), diff: None };
         let audit = self.audit.clone();
         let recorded = spawn_blocking(move || audit.record(event)).await;
         match recorded {

@@ -29,6 +29,7 @@ fn main() {
             action: "request".into(),
             resource: "/v1/chat/completions gpt-4o-mini".to_owned(),
             result: "answered".into(),
+            diff: None,
         };
         // Faster than the writer: every so many it is waited for.
         match number % 5000 {

@@ -55,17 +55,19 @@ pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<
     Ok((log, keeper))
 }
 
-/// Records what came of reading the configuration again, and whom it shuts out and which keys it replaces.
+/// Records what came of reading the configuration again, and whom it shuts out and which keys it replaces; where nothing came of
+/// it, what would have changed.
 pub(crate) async fn record_reload(
     log: &Arc<AuditLog>,
     gateway: &Gateway,
     cause: &Cause,
-    reload: Reload,
+    (reload, diff): (Reload, Option<String>),
     effects: Vec<Effect>,
 ) -> Result<(), NotRecorded> {
     let in_force = gateway.generation() + u64::from(reload == Reload::Applied);
     let by = &cause.by;
     let main = event(gateway, by.clone(), cause.action(), generation(in_force), reload.as_str());
+    let main = Event { diff, ..main };
     let of = |effect: Effect| event(gateway, by.clone(), effect.action, effect.resource, effect.result);
     let with = effects.into_iter().map(of).collect();
     let log = log.clone();
@@ -83,7 +85,8 @@ fn generation(number: u64) -> String {
 }
 
 fn event(gateway: &Gateway, who: Who, action: &'static str, resource: String, result: &'static str) -> Event {
-    Event { unix_millis: gateway.clock().unix_millis(), who, action: action.into(), resource, result: result.into() }
+    let unix_millis = gateway.clock().unix_millis();
+    Event { unix_millis, who, action: action.into(), resource, result: result.into(), diff: None }
 }
 
 // === impl Accountant ===
@@ -106,6 +109,7 @@ impl Audit for Accountant {
             action: "provider.key_refused".into(),
             resource: format!("provider:{provider} key:{key}"),
             result: if is_put_aside { "put aside" } else { "the last one" }.into(),
+            diff: None,
         });
     }
 
@@ -131,7 +135,14 @@ fn of(ended: &Ended<'_>, action: &'static str) -> Event {
         ip: ended.ip,
         request_id: Some(ended.request_id.to_owned()),
     };
-    Event { unix_millis: ended.unix_millis, who, action: action.into(), resource, result: ended.outcome.into() }
+    Event {
+        unix_millis: ended.unix_millis,
+        who,
+        action: action.into(),
+        resource,
+        result: ended.outcome.into(),
+        diff: None,
+    }
 }
 
 // === impl Credentials ===

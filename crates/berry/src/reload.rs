@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berry_admin::{Answering, Came, Configuration, Refusal};
-use berry_config::{Config, Loaded, Problem, Severity, load, to_json};
+use berry_config::{Config, Loaded, Problem, Severity, load, redacted_diff, to_json};
 use berry_proxy::{Gateway, Live, Reload, Snapshot};
 use berry_store::audit::{AuditLog, NotRecorded, Who};
 use berry_vocab::Secret;
@@ -42,6 +42,9 @@ const REST: Duration = Duration::from_millis(200);
 
 /// How often a file that does not come to rest is read before that is told.
 const MOST_READS: usize = 25;
+
+/// A longer text is not compared with the one in force, in bytes.
+const MOST_COMPARED: usize = 1 << 20;
 
 /// More problems than this are counted in the log, not listed.
 const MOST_LOGGED: usize = 20;
@@ -161,10 +164,16 @@ impl Reloader {
 
     async fn reload(&self, cause: Cause, consent: Consent) -> Verdict {
         let mut state = self.state.lock().await;
+        let mut not_taken = None;
         let came = match self.read_at_rest(&state.tried).await {
             Some(source) => {
                 state.tried = source.marks.clone();
-                Box::pin(self.take(source, &mut state, (&cause, consent))).await
+                let text = source.loaded.text.clone();
+                let came = Box::pin(self.take(source, &mut state, (&cause, consent))).await;
+                if let Err(NotTaken::For(Reload::Invalid | Reload::Refused, _)) = came {
+                    not_taken = self.what_would_change(state.running.text.clone(), text).await;
+                }
+                came
             }
             None => {
                 let message = "the file, or one that it names, is written to all the time";
@@ -172,20 +181,26 @@ impl Reloader {
                 Err(NotTaken::For(Reload::Invalid, vec![problem]))
             }
         };
-        let verdict = self.conclude(came, &cause).await;
+        let verdict = self.conclude(came, not_taken, &cause).await;
         state.waits_for_record = verdict.reload == Reload::Unrecorded;
         verdict
     }
 
     /// Counts and tells what came of it, and records it where nothing was changed: what was is recorded already.
-    async fn conclude(&self, came: Result<Vec<Problem>, NotTaken>, cause: &Cause) -> Verdict {
+    async fn conclude(
+        &self,
+        came: Result<Vec<Problem>, NotTaken>,
+        would_change: Option<String>,
+        cause: &Cause,
+    ) -> Verdict {
         // What was built aside for nothing leaves nothing behind.
         self.gateway.live().forget_unused();
         let (reload, problems, not_recorded) = match came {
             Ok(problems) => (Reload::Applied, problems, None),
             Err(NotTaken::Unrecorded(why)) => (Reload::Unrecorded, Vec::new(), Some(why)),
             Err(NotTaken::For(reload, problems)) => {
-                let recorded = record_reload(&self.audit, &self.gateway, cause, reload, Vec::new()).await;
+                let outcome = (reload, would_change);
+                let recorded = record_reload(&self.audit, &self.gateway, cause, outcome, Vec::new()).await;
                 (reload, problems, recorded.err())
             }
         };
@@ -240,7 +255,17 @@ impl Reloader {
     /// Records that a configuration comes into force, and whom it shuts out that the running one lets in.
     async fn record(&self, config: &Config, running: &Running, cause: &Cause) -> Result<(), NotRecorded> {
         let effects = running.credentials.replaced_by(&Credentials::of(config));
-        record_reload(&self.audit, &self.gateway, cause, Reload::Applied, effects).await
+        record_reload(&self.audit, &self.gateway, cause, (Reload::Applied, None), effects).await
+    }
+
+    /// The difference between two texts without their secrets, for the record of a change that is not made.
+    async fn what_would_change(&self, from: Secret, to: Secret) -> Option<String> {
+        let longest = from.expose().len().max(to.expose().len());
+        if longest > MOST_COMPARED {
+            return Some(format!("(not compared: {longest} bytes)\n"));
+        }
+        let file = self.place.path.clone();
+        spawn_blocking(move || redacted_diff(from.expose(), to.expose(), &file)).await.ok()
     }
 
     /// Whether what was read may be put into force.

@@ -41,6 +41,9 @@ pub struct Event {
     pub resource: String,
     /// What came of it.
     pub result: Cow<'static, str>,
+    /// What would have changed, for a change that was not made: a unified difference without secrets. Its end is cut off after
+    /// 8 KiB.
+    pub diff: Option<String>,
 }
 
 impl fmt::Display for Actor {
@@ -74,6 +77,7 @@ impl Event {
             action: action.into(),
             resource: resource.into(),
             result: result.into(),
+            diff: None,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) const CHECKPOINT: &str = "audit.checkpoint";
 
 /// A longer text is cut: what a client sends must not decide how long a line is.
 const LONGEST_TEXT: usize = 256;
+/// The same of a difference, which holds what an operator wrote.
+const LONGEST_DIFF: usize = 8 << 10;
 
 /// The newest record of a chain; all zeros before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -81,7 +83,11 @@ impl Link {
             ("request_id", event.who.request_id.as_deref()),
         ] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
-            push_text(text, out);
+            push_text(text, LONGEST_TEXT, out);
+        }
+        if event.diff.is_some() {
+            out.extend_from_slice(b",\"diff\":");
+            push_text(event.diff.as_deref(), LONGEST_DIFF, out);
         }
         out.extend_from_slice(b",\"prev\":\"");
         hex::push(&self.hash, out);
@@ -174,11 +180,11 @@ pub(super) fn time(unix_millis: u64) -> String {
     format!("{:.3}", of.unwrap_or_default())
 }
 
-fn push_text(text: Option<&str>, out: &mut Vec<u8>) {
+fn push_text(text: Option<&str>, longest: usize, out: &mut Vec<u8>) {
     let Some(text) = text else {
         return out.extend_from_slice(b"null");
     };
-    let cut = text.floor_char_boundary(LONGEST_TEXT);
+    let cut = text.floor_char_boundary(longest);
     out.push(b'"');
     for character in text.get(..cut).unwrap_or_default().chars() {
         match character {

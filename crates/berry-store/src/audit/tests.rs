@@ -89,6 +89,7 @@ fn event(number: u64) -> Event {
         action: "request".into(),
         resource: format!("/v1/chat/completions model-{}", number % 3),
         result: "answered".into(),
+        diff: None,
     }
 }
 
@@ -128,6 +129,7 @@ fn no_text_of_a_client_can_forge_a_line_or_make_it_long() {
     let of = |text: &str| Event {
         who: Who { actor: Actor::User(text.to_owned()), ip: None, request_id: Some(text.to_owned()) },
         resource: text.to_owned(),
+        diff: Some(text.to_owned()),
         ..event(1)
     };
     writer.commit([of(&nasty), of("plain")].iter()).unwrap();
@@ -137,7 +139,11 @@ fn no_text_of_a_client_can_forge_a_line_or_make_it_long() {
     assert!(!text.contains('\u{1b}') && !text.contains('\u{9b}'));
     let line = text.lines().nth(1).unwrap();
     let read: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert!(line.len() < 4096 && nasty.starts_with(read["resource"].as_str().unwrap().trim_end_matches('…')));
+    assert!(line.len() < 32 << 10 && nasty.starts_with(read["diff"].as_str().unwrap().trim_end_matches('…')));
+    assert!(
+        read["resource"].as_str().unwrap().len() < 300
+            && nasty.starts_with(read["resource"].as_str().unwrap().trim_end_matches('…'))
+    );
 }
 
 #[test]

@@ -103,6 +103,7 @@ impl Thread {
                     action: "refuse".into(),
                     resource: format!("more:{more}"),
                     result: code.as_str().into(),
+                    diff: None,
                 };
                 self.entries.push(Entry::of(event));
             }

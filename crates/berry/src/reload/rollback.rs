@@ -23,11 +23,11 @@ impl Reloader {
         })
         .await?;
         if text == state.running.text && text == found.loaded.text {
-            return Ok(self.conclude(Err(NotTaken::For(Reload::Unchanged, Vec::new())), &cause).await);
+            return Ok(self.conclude(Err(NotTaken::For(Reload::Unchanged, Vec::new())), None, &cause).await);
         }
         let fit = match self.examine(&mut loaded, &state, (&cause, consent)).await {
             Ok(fit) => fit,
-            Err(not_taken) => return Ok(self.conclude(Err(not_taken), &cause).await),
+            Err(not_taken) => return Ok(self.conclude(Err(not_taken), None, &cause).await),
         };
         let generation = self.gateway.generation() + 1;
         let now = self.gateway.clock().unix_millis();
@@ -50,7 +50,7 @@ impl Reloader {
         if let Err(why) = self.record(&fit.config, &state.running, &cause).await {
             if !goes_on {
                 self.keeper.forget(generation);
-                return Ok(self.conclude(Err(NotTaken::Unrecorded(why)), &cause).await);
+                return Ok(self.conclude(Err(NotTaken::Unrecorded(why)), None, &cause).await);
             }
             // The record is queued, as far as that goes.
             tracing::error!(%why, "a rollback is not in the audit log yet");
@@ -81,6 +81,6 @@ impl Reloader {
         state.tried = written.marks.clone();
         state.trial.end();
         let problems = self.put_into_force(fit, written, &mut state);
-        Ok(self.conclude(Ok(problems), &cause).await)
+        Ok(self.conclude(Ok(problems), None, &cause).await)
     }
 }

@@ -93,6 +93,10 @@ fn changes_generations_refusals_and_forced_backends_are_recorded() {
     assert_eq!(gateway.post("/admin/reload-config?confirm=true", "").status, 200);
     std::fs::write(folder.config(), "[settings]\nmax_retries = 99\n").unwrap();
     assert_eq!(gateway.post("/admin/reload-config", "").status, 422);
+    // With what would have changed, but no secret of it.
+    let diff = gateway.records("action=config.reload")[0]["diff"].as_str().unwrap().to_owned();
+    assert!(diff.contains("\n+max_retries = 99\n") && diff.contains("\n-[users.carol]\n"), "{diff}");
+    assert!(diff.contains("\n-token = ***\n") && !SECRETS.iter().any(|secret| diff.contains(secret)), "{diff}");
     gateway.running.signal(Signal::HUP);
     gateway.record("action=config.reload&actor=operator:SIGHUP");
     let results: Vec<String> =
