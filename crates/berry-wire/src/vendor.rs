@@ -23,8 +23,9 @@ pub struct Vendor {
     pub needs_key: bool,
 }
 
-/// The vendors that Berry knows, by name. URLs and forms of keys are those of the vendors' own documents for developers, read in
-/// November 2026. An Anthropic address is listed where the vendor documents Anthropic's own SDK with its key, which is `x-api-key`.
+/// The vendors that Berry knows, by name. URLs and forms of keys are from the vendors' documents, and where those could not be read
+/// from the documents of programs that call them (November 2026); no test calls them. An Anthropic address is listed where
+/// Anthropic's own SDK, which sends the key as `x-api-key`, is said to work there.
 pub static VENDORS: &[Vendor] = &[
     row(
         &["anthropic", "claude"],

@@ -15,7 +15,8 @@ mod token;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use berry_config::data_directory;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::outcome::Outcome;
 
@@ -63,6 +64,29 @@ struct ConfigPath {
     path: Option<OsString>,
 }
 
+/// Where the data directory is, and the configuration that it belongs to.
+#[derive(Args)]
+struct DataPath {
+    #[command(flatten)]
+    config: ConfigPath,
+    /// The data directory, also a copy of one [default: storage.path of the configuration]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A configuration file and the data directory that belongs to it.
+struct Place {
+    file: PathBuf,
+    data: PathBuf,
+}
+
+/// For whom something is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
 // === impl Cli ===
 
 impl Cli {
@@ -93,5 +117,16 @@ impl ConfigPath {
     fn into_path(self) -> PathBuf {
         let path = self.path.filter(|path| !path.is_empty());
         path.map_or_else(|| PathBuf::from("config.toml"), PathBuf::from)
+    }
+}
+
+// === impl DataPath ===
+
+impl DataPath {
+    /// Finds them also where the configuration does not hold.
+    fn find(self) -> Place {
+        let file = self.config.into_path();
+        let data = self.data.unwrap_or_else(|| data_directory(&file));
+        Place { file, data }
     }
 }

@@ -1,3 +1,5 @@
+//! Promises of the history that need no gateway.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! What an answer made that only its account has, and what a request refers to.
+
 use Operation::*;
 
 use super::*;

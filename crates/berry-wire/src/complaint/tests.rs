@@ -1,3 +1,5 @@
+//! Recorded bodies of errors, and what each complains of.
+
 use Complaint::*;
 use Protocol::{Anthropic, Gemini, OpenAi};
 

@@ -1,3 +1,5 @@
+//! How long a backend asks to be left alone, in every form that vendors say it in.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -3,14 +3,9 @@
 mod tail;
 mod verify;
 
-use std::path::PathBuf;
+use clap::{Args, Subcommand};
 
-use berry_config::{load_file, render};
-use clap::{Args, Subcommand, ValueEnum};
-
-use super::ConfigPath;
-use crate::outcome::{Failure, Outcome, Status};
-use crate::terminal;
+use crate::outcome::{Failure, Outcome};
 
 /// Reads the audit log: who changed what, whom Berry refused, and whether the record is whole
 #[derive(Args)]
@@ -25,22 +20,6 @@ enum Action {
     Tail(tail::Tail),
 }
 
-/// Where the log is.
-#[derive(Args)]
-struct Place {
-    #[command(flatten)]
-    config: ConfigPath,
-    /// The data directory, in place of the configuration's storage.path; also a copy of one
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
 // === impl Audit ===
 
 impl Audit {
@@ -49,22 +28,6 @@ impl Audit {
             Action::Verify(verify) => verify.run(),
             Action::Tail(tail) => tail.run(),
         }
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    fn data(self) -> Result<PathBuf, Failure> {
-        if let Some(data) = self.data {
-            return Ok(data);
-        }
-        let loaded = load_file(&self.config.into_path());
-        loaded.config.map(|config| config.data_dir).ok_or_else(|| {
-            terminal::err(&render(&loaded.problems, &loaded.origin, terminal::err_colour()));
-            let message = "the configuration does not say where the data directory is";
-            Failure::with(Status::BadConfig, message, "correct it, or name the data directory with --data")
-        })
     }
 }
 

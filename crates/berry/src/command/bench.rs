@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use berry_bench::{LIMITS, Options, Plan, Problem, Report};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::mock;
 use super::serve::main_runtime;
+use super::{Format, mock};
 use crate::outcome::{Failure, Outcome, Status};
 use crate::{limits, terminal};
 
@@ -56,12 +56,6 @@ pub(crate) struct Bench {
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
 }
 
 impl Bench {

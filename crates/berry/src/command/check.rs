@@ -2,9 +2,9 @@
 
 use berry_config::{Loaded, Problem, load_file, render, to_json};
 use berry_proxy::checks::ProviderTest;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::ConfigPath;
+use super::{ConfigPath, Format};
 use crate::outcome::{Failure, Outcome, Status};
 use crate::terminal;
 use crate::{assemble, ready};
@@ -25,12 +25,6 @@ pub(crate) struct Check {
     /// For people (stderr) or for programs (stdout)
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
 }
 
 impl Check {

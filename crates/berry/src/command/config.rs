@@ -7,13 +7,12 @@ mod history;
 mod rollback;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use berry_config::data_directory;
 use berry_store::{Archive, HistoryError};
 use clap::{Args, Subcommand};
 
-use super::ConfigPath;
+use super::Place;
 use crate::outcome::{Failure, Outcome, Status};
 
 /// Shows the versions of the configuration that ran, and goes back to one
@@ -31,22 +30,6 @@ enum Action {
     Rollback(rollback::Rollback),
 }
 
-/// Where the history is.
-#[derive(Args)]
-struct Where {
-    #[command(flatten)]
-    config: ConfigPath,
-    /// The data directory [default: storage.path of the configuration]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-/// A configuration file and the history that belongs to it.
-struct Place {
-    file: PathBuf,
-    data: PathBuf,
-}
-
 // === impl Config ===
 
 impl Config {
@@ -60,30 +43,17 @@ impl Config {
     }
 }
 
-// === impl Where ===
-
-impl Where {
-    fn find(self) -> Place {
-        let file = self.config.into_path();
-        let data = self.data.unwrap_or_else(|| data_directory(&file));
-        Place { file, data }
-    }
+fn archive(place: &Place) -> Archive {
+    Archive::of(&place.data)
 }
 
-// === impl Place ===
-
-impl Place {
-    fn archive(&self) -> Archive {
-        Archive::of(&self.data)
-    }
-
-    /// Says so where there is no history at all.
-    fn must_have_history(&self) -> Result<(), Failure> {
-        match self.archive().last() {
-            Ok(None) => Err(no_history(&self.data)),
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(refuse(error)),
-        }
+/// The history, or a word where there is none at all.
+fn history_of(place: &Place) -> Result<Archive, Failure> {
+    let archive = archive(place);
+    match archive.last() {
+        Ok(None) => Err(no_history(&place.data)),
+        Ok(Some(_)) => Ok(archive),
+        Err(error) => Err(refuse(error)),
     }
 }
 

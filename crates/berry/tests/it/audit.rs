@@ -252,7 +252,11 @@ fn what_was_done_to_the_files_is_told_with_its_place() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
     let nothing = run(&["audit", "verify", "--data", copy.path().join("audit").to_str().unwrap()]);
     assert!(nothing.status == Some(1) && nothing.stderr.contains("there is no audit log in"), "{nothing:?}");
-    assert_eq!(run(&["audit", "verify", "--config", "/nowhere/config.toml"]).status, Some(78));
+    let nowhere = run(&["audit", "verify", "--config", "/nowhere/config.toml"]);
+    assert!(nowhere.status == Some(1) && nowhere.stderr.contains("in /nowhere/data"), "{nowhere:?}");
+    // It is read where the configuration does not hold, too.
+    std::fs::write(folder.config(), "oh = [no").unwrap();
+    assert_eq!(run(&["audit", "tail", "--config", folder.config().to_str().unwrap()]).status, Some(0));
 }
 
 #[test]

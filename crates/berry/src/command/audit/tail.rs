@@ -6,7 +6,8 @@ use berry_store::audit::{Filter, Follower, Record};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Format, Place, unreadable};
+use super::unreadable;
+use crate::command::{DataPath, Format};
 use crate::outcome::{Outcome, Status};
 use crate::terminal;
 
@@ -17,7 +18,7 @@ const EVERY: Duration = Duration::from_millis(250);
 #[derive(Args)]
 pub(super) struct Tail {
     #[command(flatten)]
-    place: Place,
+    place: DataPath,
     /// How many
     #[arg(short, long, value_name = "N", default_value_t = 10)]
     number: usize,
@@ -31,7 +32,7 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn run(self) -> Outcome {
-        let data = self.place.data()?;
+        let data = self.place.find().data;
         let unreadable = |error: std::io::Error| unreadable(&data, &error);
         let (mut follower, mut records) = Follower::new(&data, self.number, &Filter::default()).map_err(unreadable)?;
         loop {

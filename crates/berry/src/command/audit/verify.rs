@@ -7,7 +7,8 @@ use berry_store::audit::{Demands, Fault, Report, verify};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Format, Place, unreadable};
+use super::unreadable;
+use crate::command::{DataPath, Format};
 use crate::outcome::{Failure, Outcome, Status};
 use crate::terminal;
 
@@ -22,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(300);
 #[derive(Args)]
 pub(super) struct Verify {
     #[command(flatten)]
-    place: Place,
+    place: DataPath,
     /// The first record that is to be there: those before it are archived elsewhere, or known not to hold
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
@@ -36,7 +37,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Outcome {
-        let data = self.place.data()?;
+        let data = self.place.find().data;
         let report = judge(&data, &Demands { from: self.from, noted: self.noted })?;
         match self.format {
             Format::Human => print_for_people(&report),

@@ -3,7 +3,8 @@
 use berry_config::{load_file, redacted_diff};
 use clap::Args;
 
-use super::{Where, refuse};
+use super::{history_of, refuse};
+use crate::command::DataPath;
 use crate::outcome::{Failure, Outcome, Status};
 use crate::terminal;
 
@@ -19,14 +20,13 @@ pub(super) struct Diff {
     #[arg(value_name = "M")]
     to: Option<u64>,
     #[command(flatten)]
-    place: Where,
+    place: DataPath,
 }
 
 impl Diff {
     pub(super) fn run(self) -> Outcome {
         let place = self.place.find();
-        place.must_have_history()?;
-        let archive = place.archive();
+        let archive = history_of(&place)?;
         let old = archive.text(self.from).map_err(refuse)?;
         let (new, name) = match self.to {
             Some(to) => (archive.text(to).map_err(refuse)?, format!("generation {to}")),

@@ -2,10 +2,11 @@
 
 use berry_config::{load_file, text_hash};
 use berry_store::Kept;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Place, Where, no_history, refuse};
+use super::{archive, no_history, refuse};
+use crate::command::{DataPath, Format, Place};
 use crate::outcome::{Outcome, Status};
 use crate::reload::listed;
 use crate::terminal;
@@ -17,22 +18,16 @@ const SHORT_HASH: usize = 12;
 #[derive(Args)]
 pub(super) struct History {
     #[command(flatten)]
-    place: Where,
+    place: DataPath,
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
 impl History {
     pub(super) fn run(self) -> Outcome {
         let place = self.place.find();
-        let all = place.archive().all().map_err(refuse)?;
+        let all = archive(&place).all().map_err(refuse)?;
         if self.format == Format::Json {
             let data: Vec<Value> = all.iter().map(for_programs).collect();
             terminal::out(&format!("{:#}\n", json!({"data": data, "next": null})));

@@ -13,7 +13,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::admin_api::AdminApi;
-use super::{Place, Where, refuse};
+use super::{archive, history_of, refuse};
+use crate::command::{DataPath, Place};
 use crate::outcome::{Failure, Outcome, Status};
 use crate::{assemble, files, terminal};
 
@@ -29,15 +30,14 @@ pub(super) struct Rollback {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    place: Where,
+    place: DataPath,
 }
 
 impl Rollback {
     pub(super) fn run(self) -> Outcome {
         let Self { generation, force, place } = self;
         let order = Order { generation, force, place: place.find() };
-        order.place.must_have_history()?;
-        let text = order.place.archive().text(generation).map_err(refuse)?;
+        let text = history_of(&order.place)?.text(generation).map_err(refuse)?;
         match DataDirectory::open(&order.place.data) {
             Ok(data) => order.without_gateway(data, &text),
             Err(OpenError::InUse(_)) => order.with_gateway(&text),
@@ -88,8 +88,8 @@ impl Order {
     }
 
     fn with_gateway(&self, text: &Secret) -> Outcome {
-        let running = self.place.archive().last().map_err(refuse)?;
-        let running = running.map(|last| self.place.archive().text(last.generation)).transpose().map_err(refuse)?;
+        let running = archive(&self.place).last().map_err(refuse)?;
+        let running = running.map(|last| archive(&self.place).text(last.generation)).transpose().map_err(refuse)?;
         let running = running.and_then(|text| load(text.expose(), &self.place.file).config);
         let path = format!("/admin/config/rollback{}", if self.force { "?confirm=true" } else { "" });
         let asked = running.as_ref().and_then(AdminApi::of);
@@ -119,7 +119,7 @@ impl Order {
             return Ok(Status::Failed);
         }
         let found = load_file(file).text;
-        let is_lost = !found.is_empty() && !self.place.archive().has(&found).map_err(refuse)?;
+        let is_lost = !found.is_empty() && !archive(&self.place).has(&found).map_err(refuse)?;
         if is_lost && !self.force {
             return Err(Failure::new(
                 format!("{} holds what never ran and is kept nowhere", file.display()),

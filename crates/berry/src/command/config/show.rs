@@ -3,7 +3,8 @@
 use berry_config::redacted;
 use clap::Args;
 
-use super::{Where, refuse};
+use super::{history_of, refuse};
+use crate::command::DataPath;
 use crate::outcome::{Outcome, Status};
 use crate::terminal;
 
@@ -20,14 +21,13 @@ pub(super) struct Show {
     #[arg(long)]
     replaced: bool,
     #[command(flatten)]
-    place: Where,
+    place: DataPath,
 }
 
 impl Show {
     pub(super) fn run(self) -> Outcome {
         let place = self.place.find();
-        place.must_have_history()?;
-        let archive = place.archive();
+        let archive = history_of(&place)?;
         let text = if self.replaced { archive.replaced_text(self.generation) } else { archive.text(self.generation) };
         let text = text.map_err(refuse)?;
         match self.reveal {
