@@ -1,10 +1,12 @@
 //! The audit log of the running gateway: the data plane's port to it, and what of a configuration is worth a record.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use berry_config::{Config, User, UserToken};
-use berry_proxy::ports::{Audit, AuditStanding, Ended, KeyRefused, Occasion};
+use berry_proxy::net::SystemClock;
+use berry_proxy::ports::{Audit, AuditStanding, Clock, Ended, KeyRefused, Occasion};
 use berry_proxy::{Gateway, Reload};
 use berry_store::DataDirectory;
 use berry_store::audit::{Actor, AuditLog, Event, Keeper, NotRecorded, Who};
@@ -53,6 +55,20 @@ pub(crate) fn open(data: &Arc<DataDirectory>, gateway: &Arc<Gateway>) -> Result<
     let started = event(gateway, Actor::Berry.into(), "config.start", generation(gateway.generation()), "applied");
     log.note(started);
     Ok((log, keeper))
+}
+
+/// Records that a gateway did not start, as its configuration does not hold: where one has run before, and none is running now.
+pub(crate) fn note_bad_start(data: &Path) {
+    if !data.join("audit").is_dir() {
+        return;
+    }
+    let Ok(data) = DataDirectory::open(data) else { return };
+    let system = SystemClock::new();
+    let clock = Arc::new(move || system.unix_millis());
+    let Ok((log, _keeper)) = AuditLog::start(&Arc::new(data), clock.clone()) else { return };
+    let (who, resource) = (Actor::Berry.into(), generation(0));
+    let (action, result) = ("config.start".into(), Reload::Invalid.as_str().into());
+    let _ = log.record(Event { unix_millis: clock(), who, action, resource, result, diff: None });
 }
 
 /// Records what came of reading the configuration again, and whom it shuts out and which keys it replaces; where nothing came of

@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use berry_config::{parse_listen, render};
+use berry_config::{data_directory, parse_listen, render};
 use clap::Args;
 
 use super::ConfigPath;
 use crate::assemble::Assembly;
 use crate::outcome::{Failure, Outcome, Status};
 use crate::reload::{Place, Source, log_problems};
-use crate::{limits, logging, panics, signals, terminal};
+use crate::{audit, limits, logging, panics, signals, terminal};
 
 /// Runs the gateway (the default command)
 ///
@@ -40,6 +40,7 @@ impl Serve {
         }
         let loaded = &source.loaded;
         let Some(config) = &loaded.config else {
+            audit::note_bad_start(&data_directory(&source.place.path));
             return Ok(Status::BadConfig);
         };
         // Lives to the end of this function: what is left in its queue is written when it is dropped.

@@ -254,9 +254,12 @@ fn what_was_done_to_the_files_is_told_with_its_place() {
     assert!(nothing.status == Some(1) && nothing.stderr.contains("there is no audit log in"), "{nothing:?}");
     let nowhere = run(&["audit", "verify", "--config", "/nowhere/config.toml"]);
     assert!(nowhere.status == Some(1) && nowhere.stderr.contains("in /nowhere/data"), "{nowhere:?}");
-    // It is read where the configuration does not hold, too.
+    // It is read where the configuration does not hold, too; a start that comes to nothing for that is in it.
     std::fs::write(folder.config(), "oh = [no").unwrap();
-    assert_eq!(run(&["audit", "tail", "--config", folder.config().to_str().unwrap()]).status, Some(0));
+    assert_eq!(run(&["serve", "--config", folder.config().to_str().unwrap()]).status, Some(78));
+    let tail = run(&["audit", "tail", "--config", folder.config().to_str().unwrap()]);
+    let told = tail.stdout.lines().filter(|line| line.contains("config.start") && line.contains("invalid")).count();
+    assert!(tail.status == Some(0) && told == 1, "{tail:?}");
 }
 
 #[test]
